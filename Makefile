@@ -1,0 +1,82 @@
+# One command per verb, the same for people and CI. Each works as the first command on a fresh clone.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+EXTRAS := dev,test,check
+ARGS   ?=
+
+# The first of these that is new enough; name another one with `make PYTHON=...`.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# Constraints go by the environment, so that they hold for the build of the package too.
+export PIP_CONSTRAINT       := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export UV_CONSTRAINT        := constraints.txt
+export UV_BUILD_CONSTRAINT  := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format-check lint types imports layout format constraints clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed ## create .venv with everything that the other commands need
+
+demo: install ## a nats-server, one pod and a page at http://127.0.0.1:8080/
+	@$(BIN)/ssecast dev $(ARGS)
+
+test: install ## every test that this machine can run; some of them: make test ARGS="-k resume"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install ## format, lint, types, import contracts, layout
+	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout
+	@echo "check: clean"
+
+format-check: install
+	@$(BIN)/ruff format --quiet --check . || { echo "make format mends the format"; exit 1; }
+
+lint: install
+	@$(BIN)/ruff check --quiet .
+
+types: install
+	@report=$$($(BIN)/mypy 2>&1) || { echo "$$report"; exit 1; }
+
+imports: install
+	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+
+# Python's own module `operator` would be shadowed for whoever has that folder's parent on the path.
+layout:
+	@found=$$(find operator -maxdepth 1 -name '*.py*' 2>/dev/null); \
+	[ -z "$$found" ] || { echo "$$found: a module directly in operator/ shadows Python's own"; exit 1; }
+
+format: install ## put the code into the house format and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+constraints: ## resolve constraints.txt anew, to the newest versions (needs uv)
+	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml \
+	| env -u UV_CONSTRAINT -u UV_BUILD_CONSTRAINT uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --no-header --no-annotate --output-file constraints.resolved pyproject.toml -
+	@sed 's/ *;.*//' constraints.resolved > constraints.txt
+	@rm constraints.resolved
+
+clean: ## remove .venv and everything that tools left behind
+	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	|| { echo "ssecast needs Python 3.11 or newer: install one, or name one with make PYTHON=..."; exit 1; }
+	@command -v uv >/dev/null || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "$(PYTHON) cannot make a venv: install its venv module (Debian: apt-get install python3-venv), or uv"; exit 1; }
+	@echo "installing into $(VENV)"
+	@set -e; if command -v uv >/dev/null; then \
+		$(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$(PYTHON)" $(VENV); \
+		uv pip install --quiet --python $(BIN)/python --editable '.[$(EXTRAS)]'; \
+	else \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
+		$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'; \
+	fi
+	@touch $@

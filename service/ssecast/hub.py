@@ -1,0 +1,349 @@
+"""The pod's streams and the log they read: publish, flush, resume, interrupt, close. Pure.
+
+Time and effects are arguments: `wake` asks for a flush soon, `write_many` writes to descriptors, `draw_retry` draws the
+reconnection time of a new or an orderly closed stream. The pump calls flush and tick; everything runs in one thread.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from ssecast.channel import Channel, Egress, Place, Subscriber, Want, WriteMany
+from ssecast.drain import Closing
+from ssecast.frame import COMMENT, LAST_CHUNK, Event, Frame, Position, gap_block, position_block, retry_block
+from ssecast.heartbeat import Wheel
+from ssecast.log import EventLog
+from ssecast.subjects import SubjectTrie
+
+TICK = 0.1
+"""Seconds between two ticks: the grain of heartbeats, ages, stalls and drains."""
+
+ADVANCES_PER_FLUSH = 256
+"""Streams behind that one flush brings forward by a batch: bounds how long live events wait for a resume storm."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """Values, not settings. Times in seconds."""
+
+    batch_bytes: int = 131072
+    heartbeat: float = 15.0
+    stall: float = 30.0
+    skip_slow: bool = False
+
+
+class Hub:
+    """Every open stream of the pod, by channel and by heartbeat, above one log."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        write_many: WriteMany,
+        wake: Callable[[], None],
+        draw_retry: Callable[[bool], int],
+        options: HubOptions | None = None,
+    ) -> None:
+        self.log, self.wake, self.draw_retry = log, wake, draw_retry
+        self.options = options or HubOptions()
+        self.egress = Egress(write_many, self.options.batch_bytes)
+        self.wheel = Wheel(self.options.heartbeat, TICK)
+        self.on_evicted: Callable[[Subscriber, int], None] = lambda sub, _: self.close(sub, "slow")
+        self.on_open: Callable[[Subscriber], None] = lambda _: None
+        self.on_close: Callable[[str], None] = lambda _: None
+        self.draining = Closing()
+        self.shedding = Closing()
+        self.is_draining = False
+        self.events = self.opened = 0
+        self.closed: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.resumes: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self.breaks: Counter[str] = Counter()
+        self._channels: dict[Want, Channel] = {}
+        self._trie: SubjectTrie[Channel] = SubjectTrie()
+        self._dirty: dict[Channel, None] = {}
+        self._held: list[tuple[float, int, Channel]] = []
+
+    @property
+    def streams(self) -> int:
+        return self.wheel.count
+
+    @property
+    def channels(self) -> int:
+        return len(self._channels)
+
+    # Events in
+
+    def publish(self, event: Event) -> None:
+        """Encodes, appends, and marks the channels that asked for it; the next flush writes.
+
+        Raises ValueError where the event's seq is not above the log's head.
+        """
+        frame = Frame(event, self.log.epoch)
+        matching = self._trie.match(event.subject)
+        self.log.append(frame)
+        self.events += 1
+        for channel in matching:
+            if channel.publish(frame):
+                self._dirty[channel] = None
+        if self._dirty:
+            self.wake()
+
+    def advance(self, seq: int) -> None:
+        """The head moves without an event: none of ours lies before it."""
+        self.log.advance(seq)
+
+    def interrupt(self, reason: str, epoch: str, seq: int) -> None:
+        """A break: what came before is dropped, every live stream gets a gap and goes on after epoch-seq.
+
+        Streams that still wait for the start of their resume keep waiting; their resume sees the new log.
+        """
+        self._flush_pending()
+        requested = {sub: str(Position(self.log.epoch, self._told(sub))) for sub in self.wheel}
+        self.breaks[reason] += 1
+        self.log.start(epoch, seq)
+        self.egress.batches.clear()
+        for sub, position in requested.items():
+            if sub.place is not Place.WAITING:
+                sub.channel.take_out(sub)
+                self._send_gap(sub, position, seq, reason)
+                sub.channel.place(sub, seq)
+
+    # Frames out
+
+    def flush(self, now: float) -> float | None:
+        """Writes what is pending and brings some of those behind forward.
+
+        Returns when to call again: now where more can be done at once, a later time for an interval, None for neither.
+        """
+        self.egress.now = now
+        dirty, self._dirty = self._dirty, {}
+        for channel in dirty:
+            self._flush_or_hold(channel)
+        while self._held and self._held[0][0] <= now:
+            channel = heappop(self._held)[2]
+            channel.held = False
+            self._flush_or_hold(channel)
+        self._advance_some()
+        if self.egress.ready:
+            return now
+        return self._held[0][0] if self._held else None
+
+    def tick(self, now: float) -> None:
+        """Heartbeats, ages, stalls, drains: everything that time alone brings about."""
+        self.egress.now = now
+        for channel in self._channels.values():
+            if channel.ahead:
+                channel.promote_ahead()
+        if not self.egress.ready:
+            self.egress.batches.clear()  # they hold on to segments of finished backfills
+        self._beat(now)
+        self._drop_slow(now)
+        for closing, reason in ((self.draining, "drain"), (self.shedding, "shed")):
+            for sub in closing.due(now):
+                self.close(sub, reason)
+
+    # Streams
+
+    def open(self, sub: Subscriber, want: Want, requested: str | None = None) -> Position | None:
+        """Adds a stream and writes its first block: `retry:` and where it starts.
+
+        Returns the requested position where only the stream's state can tell from where to go on (the subscriber waits
+        for resume or resume_gap), else None.
+        """
+        sub.channel = self._channel(want)
+        sub.channel.members += 1
+        sub.log = self.log
+        self.wheel.add(sub)
+        self.opened += 1
+        self.on_open(sub)
+        if requested is None:
+            self.resumes["live"] += 1
+            self._start(sub, sub.channel.sent)
+            return None
+        position = Position.parse(requested)
+        if position is None or position.epoch != self.log.epoch:
+            self._write(sub, retry_block(self.draw_retry(False)))
+            self.resume_gap(sub, requested, sub.channel.sent, "epoch" if position else "unreadable")
+            return None
+        if self.log.floor <= position.seq <= self.log.head:
+            self.resumes["memory"] += 1
+            self._start(sub, position.seq)
+            return None
+        self._greet(sub, position.seq)
+        return position
+
+    def resume(self, sub: Subscriber, cursor: int, segment: EventLog | None = None) -> None:
+        """A waiting stream goes on after cursor, out of the segment first where there is one, then out of the log."""
+        if sub.place is Place.GONE:
+            return
+        if segment is None:
+            sub.channel.place(sub, cursor)
+        else:
+            sub.log, sub.cursor = segment, cursor
+            sub.channel.put_behind(sub)
+        if self.egress.ready:
+            self.wake()
+
+    def resume_gap(
+        self, sub: Subscriber, requested: str, seq: int, reason: str, segment: EventLog | None = None
+    ) -> None:
+        """A waiting stream is told that events are missing and goes on after seq."""
+        if sub.place is Place.GONE:
+            return
+        self.resumes["gap"] += 1
+        self._send_gap(sub, requested, seq, reason)
+        self.resume(sub, seq, segment)
+
+    def unblock(self, sub: Subscriber) -> None:
+        """The socket took everything that waited in user space."""
+        if sub.place is Place.GONE:
+            return
+        sub.channel.unblock(sub)
+        if self.egress.ready:
+            self.wake()
+
+    def close(self, sub: Subscriber, reason: str) -> None:
+        """Ends a stream: with a short `retry:` where its socket takes it, at once where it does not."""
+        if sub.place is Place.GONE:
+            return
+        self.lost(sub, reason)
+        if sub.blocked:
+            sub.abort()
+            return
+        farewell = sub.channel.wrap(retry_block(self.draw_retry(True)))
+        sub.end(farewell + LAST_CHUNK if sub.channel.want.chunk else farewell)
+
+    def lost(self, sub: Subscriber, reason: str = "client") -> None:
+        """The connection is gone, or about to go: forget the stream before its descriptor is used again."""
+        if sub.place is Place.GONE:
+            return
+        sub.channel.take_out(sub)
+        sub.place = Place.GONE
+        self.wheel.remove(sub)
+        self.closed[reason] += 1
+        self.on_close(reason)
+        sub.channel.members -= 1
+        if not sub.channel.members:
+            self._forget(sub.channel)
+
+    def drain(self, now: float, window: float) -> None:
+        """Closes every stream within the window (seconds); again with another window: the rest within that one."""
+        self.is_draining = True
+        self.draining.spread(self.wheel.oldest_first(), now, window)
+
+    def undrain(self) -> None:
+        self.is_draining = False
+        self.draining.cancel()
+
+    def shed(self, now: float, count: int, window: float) -> None:
+        """Closes the oldest `count` streams within the window (seconds); replaces a shed that is under way."""
+        self.shedding.spread(self.wheel.oldest_first()[:count], now, window)
+
+    # Inside
+
+    def _channel(self, want: Want) -> Channel:
+        channel = self._channels.get(want)
+        if channel is None:
+            channel = self._channels[want] = Channel(want, self.log, self.egress)
+            for pattern in want.subjects:
+                self._trie.add(pattern, channel)
+        return channel
+
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.want]
+        self._dirty.pop(channel, None)
+        for pattern in channel.want.subjects:
+            self._trie.remove(pattern, channel)
+
+    def _flush_or_hold(self, channel: Channel) -> None:
+        if not channel.pending:
+            return
+        if channel.due <= self.egress.now:
+            channel.flush()
+        elif not channel.held:
+            channel.held = True
+            heappush(self._held, (channel.due, id(channel), channel))
+
+    def _flush_pending(self) -> None:
+        for channel in self._channels.values():
+            if channel.pending:
+                channel.flush()
+
+    def _advance_some(self) -> None:
+        ready = self.egress.ready
+        for sub in list(ready)[:ADVANCES_PER_FLUSH]:
+            del ready[sub]
+            if sub.log is self.log and sub.cursor < self.log.floor:
+                self._fell_off(sub)
+            elif not sub.channel.advance(sub):
+                sub.channel.put_behind(sub)
+            elif sub.log is not self.log and sub.cursor < min(self.log.floor, sub.channel.sent):
+                sub.place = Place.WAITING
+                self.on_evicted(sub, sub.cursor)
+            else:
+                sub.channel.place(sub, sub.cursor)
+
+    def _fell_off(self, sub: Subscriber) -> None:
+        """The log no longer holds what comes after its cursor."""
+        if not self.options.skip_slow:
+            self.close(sub, "slow")
+            return
+        seq = sub.channel.sent
+        self._send_gap(sub, str(Position(self.log.epoch, sub.cursor)), seq, "slow")
+        sub.channel.place(sub, seq)
+
+    def _drop_slow(self, now: float) -> None:
+        if self.options.skip_slow:
+            return
+        for sub, since in list(self.egress.blocked.items()):
+            if sub.place is Place.BEHIND and sub.log is self.log and sub.cursor < self.log.floor:
+                self.close(sub, "slow")
+            elif now - since >= self.options.stall:
+                self.close(sub, "stalled")
+
+    def _beat(self, now: float) -> None:
+        """A heartbeat to each stream of the slot that is due, `position` where the last id it was given is stale."""
+        groups: dict[tuple[Channel, bool], list[int]] = {}
+        for sub in self.wheel.turn(now):
+            if sub.expires_at and sub.expires_at <= now:
+                self.close(sub, "age")
+            elif sub.place is Place.WAITING:
+                if not sub.blocked:
+                    self._write(sub, COMMENT)
+            elif sub.place is Place.LANE and not sub.channel.pending:
+                stale = self._told(sub) < self.log.head
+                if not stale and now - sub.channel.flushed_at < self.options.heartbeat:
+                    continue
+                if stale:
+                    sub.told = self.log.head
+                if sub.fd >= 0:
+                    groups.setdefault((sub.channel, stale), []).append(sub.fd)
+                else:
+                    sub.channel.send_to(sub, position_block(self.log.position) if stale else COMMENT)
+        for (channel, stale), fds in groups.items():
+            channel.send_some(fds, position_block(self.log.position) if stale else COMMENT)
+
+    def _told(self, sub: Subscriber) -> int:
+        """The last id that the stream was given."""
+        return max(sub.told, sub.channel.told) if sub.place is Place.LANE else sub.told
+
+    def _start(self, sub: Subscriber, seq: int) -> None:
+        self._greet(sub, seq)
+        self.resume(sub, seq)
+
+    def _greet(self, sub: Subscriber, seq: int) -> None:
+        sub.told = seq
+        position = position_block(Position(self.log.epoch, seq))
+        self._write(sub, retry_block(self.draw_retry(False)) + position)
+
+    def _send_gap(self, sub: Subscriber, requested: str, seq: int, reason: str) -> None:
+        self.gaps[reason] += 1
+        sub.told = seq
+        following = Position(self.log.epoch, seq)
+        self._write(sub, gap_block(requested, min(self.log.oldest, following), following, reason))
+
+    def _write(self, sub: Subscriber, block: bytes) -> None:
+        sub.write(sub.channel.wrap(block))

@@ -1,0 +1,178 @@
+"""What Prometheus scrapes: plain ints of the other rooms, read when somebody asks. Nothing is counted here.
+
+Every label value that can occur is there from the start with 0: a rate over a series that appears with its first
+increment would miss that increment.
+"""
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ssecast import __version__
+from ssecast.histogram import Histogram
+
+CLOSED = ("client", "age", "shed", "drain", "slow", "stalled", "error", "shutdown")
+REFUSED = ("full", "draining", "starting")
+DROPPED = ("too_large", "not_utf8", "reserved_name")
+RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
+GAPS = (
+    "unreadable", "epoch", "expired", "too_far", "ahead", "slow", "rewound", "disconnected", "overflow",
+)  # fmt: skip
+BREAKS = ("epoch", "expired", "rewound", "disconnected", "overflow")
+
+Counts = Mapping[str, int]
+
+
+class EgressCounts(Protocol):
+    """What the channels sent."""
+
+    frames: int
+    bytes: int
+
+
+class LogSize(Protocol):
+    """How much the log holds."""
+
+    bytes: int
+
+    def __len__(self) -> int: ...
+
+
+class HubCounts(Protocol):
+    """What the hub counts; each mapping is by reason."""
+
+    events: int
+    opened: int
+    is_draining: bool
+
+    @property
+    def streams(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def closed(self) -> Counts: ...
+    @property
+    def refused(self) -> Counts: ...
+    @property
+    def dropped(self) -> Counts: ...
+    @property
+    def resumes(self) -> Counts: ...
+    @property
+    def gaps(self) -> Counts: ...
+    @property
+    def breaks(self) -> Counts: ...
+    @property
+    def egress(self) -> EgressCounts: ...
+    @property
+    def log(self) -> LogSize: ...
+
+
+class PumpCounts(Protocol):
+    """What the pump measures; times in seconds."""
+
+    fanout: Histogram
+    loop_lag: float
+
+
+class SourceCounts(Protocol):
+    """What the source knows about its distance from the stream."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def lag_events(self) -> int: ...
+    @property
+    def lag_seconds(self) -> float: ...
+    @property
+    def restarts(self) -> Counts: ...
+
+
+class Metrics:
+    """The pod's registry."""
+
+    def __init__(self, hub: HubCounts, pump: PumpCounts, source: SourceCounts, capacity: int) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(PodCollector(hub, pump, source, capacity))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """The exposition in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class PodCollector(Collector):
+    """Turns the pod's counts into samples, once per scrape."""
+
+    def __init__(self, hub: HubCounts, pump: PumpCounts, source: SourceCounts, capacity: int) -> None:
+        self._hub, self._pump, self._source, self._capacity = hub, pump, source, capacity
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._streams()
+        yield from self._events()
+        yield from self._source_side()
+        yield from self._resumes()
+        yield from self._pod()
+
+    def _streams(self) -> Iterator[Metric]:
+        hub = self._hub
+        yield _gauge("streams", "Open streams.", hub.streams)
+        yield _gauge("capacity_streams", "Streams that this pod can hold.", self._capacity)
+        yield _counter("streams_opened", "Streams opened.", hub.opened)
+        yield _by("streams_closed", "Streams closed, by reason.", "reason", CLOSED, hub.closed)
+        yield _by("streams_refused", "Clients turned away, by reason.", "reason", REFUSED, hub.refused)
+        yield _gauge("channels", "Different things that open streams asked for.", hub.channels)
+
+    def _events(self) -> Iterator[Metric]:
+        hub, log = self._hub, self._hub.log
+        yield _counter("events_received", "Events taken from NATS into the log.", hub.events)
+        yield _by("events_dropped", "Events that cannot be broadcast, by reason.", "reason", DROPPED, hub.dropped)
+        yield _counter("frames_sent", "Events handed to sockets, one per stream.", hub.egress.frames)
+        yield _counter("sent_bytes", "Bytes of events handed to sockets.", hub.egress.bytes)
+        yield _histogram("fanout_seconds", "From an event received to the last socket written.", self._pump.fanout)
+        yield _gauge("log_events", "Events kept in memory.", len(log))
+        yield _gauge("log_bytes", "Bytes of events kept in memory.", log.bytes)
+
+    def _source_side(self) -> Iterator[Metric]:
+        source = self._source
+        yield _gauge("source_ready", "1 once the log was warmed from NATS.", int(source.ready))
+        yield _gauge("source_lag_events", "Events of the stream that this pod has not received.", source.lag_events)
+        yield _gauge("source_lag_seconds", "How long this pod has been behind the stream.", source.lag_seconds)
+        yield _by("source_restarts", "Consumers made anew, by reason.", "reason", (), source.restarts)
+
+    def _resumes(self) -> Iterator[Metric]:
+        hub = self._hub
+        yield _by("resumes", "Streams started, by where from.", "result", RESUMES, hub.resumes)
+        yield _by("gaps", "Gaps announced to clients, by reason.", "reason", GAPS, hub.gaps)
+        yield _by("breaks", "Breaks in what this pod received, by reason.", "reason", BREAKS, hub.breaks)
+
+    def _pod(self) -> Iterator[Metric]:
+        yield _gauge("loop_lag_seconds", "How late the event loop ran its last tick.", self._pump.loop_lag)
+        yield _gauge("draining", "1 while this pod drains.", int(self._hub.is_draining))
+        info = GaugeMetricFamily("ssecast_build_info", "Version of ssecast and Python.", labels=("version", "python"))
+        info.add_metric((__version__, platform.python_version()), 1)
+        yield info
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"ssecast_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"ssecast_{name}", text, value=value)
+
+
+def _by(name: str, text: str, label: str, known: Iterable[str], counts: Counts) -> Metric:
+    """A counter per label value: the known ones, and whatever else was counted."""
+    family = CounterMetricFamily(f"ssecast_{name}", text, labels=(label,))
+    for value, count in (dict.fromkeys(known, 0) | dict(counts)).items():
+        family.add_metric((value,), count)
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    buckets = [("+Inf" if bound == float("inf") else str(bound), count) for bound, count in histogram.cumulative()]
+    return HistogramMetricFamily(f"ssecast_{name}", text, buckets=buckets, sum_value=histogram.sum)

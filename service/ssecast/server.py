@@ -1,0 +1,301 @@
+"""One pod: builds the rooms, opens both ports, owns SIGTERM, and closes the streams in good order before it exits.
+
+uvicorn waits for connections before it runs the lifespan's shutdown, so the drain cannot live there.
+"""
+
+import asyncio
+import os
+import random
+import resource
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+import uvloop
+
+from ssecast import __version__
+from ssecast.admin import create_admin
+from ssecast.app import Publish, PublishFailed, create_app
+from ssecast.events import Events, EventsOptions, draw_retry
+from ssecast.frame import Position
+from ssecast.handoff import Listener, listener
+from ssecast.hub import Hub, HubOptions
+from ssecast.jetstream import JetStreamError
+from ssecast.log import EventLog
+from ssecast.metrics import Metrics
+from ssecast.pump import Pump
+from ssecast.resume import ResumeOptions, Resumer
+from ssecast.settings import Settings
+from ssecast.sockets import Flusher, bind, bound_streams
+from ssecast.source import Source, SourceOptions
+from ssecast.tracing import setup
+
+BACKLOG = 4096
+RESERVED_DESCRIPTORS = 256
+FAREWELL_RETRY_MS = (50, 1000)
+REFUSED_WINDOW_SECONDS = 10
+
+log = structlog.get_logger()
+
+
+class Pod:
+    """Everything that one pod consists of, wired."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.version, self.boot_id, self.pod_uid = __version__, secrets.token_hex(8), os.environ.get("POD_UID", "")
+        self.started_at = datetime.now(UTC)
+        self.capacity = _capacity(settings.max_streams)
+        self.flusher = Flusher(settings.flush_threads)
+        self.pump = Pump(loop)
+        self.events_options = EventsOptions(
+            subjects=settings.subjects,
+            capacity=self.capacity,
+            retry_ms=settings.retry_ms,
+            retry_spread_ms=settings.retry_spread_ms,
+            max_age=settings.max_age_seconds,
+            overload_503=settings.overload == "503",
+        )
+        self.hub = Hub(
+            EventLog(settings.log_max_events, settings.log_max_bytes),
+            self.flusher.write_many,
+            self.pump.wake,
+            self._draw_retry,
+            HubOptions(
+                batch_bytes=settings.client_buffer_bytes,
+                heartbeat=settings.heartbeat_seconds,
+                stall=settings.stall_seconds,
+                skip_slow=settings.slow_client == "skip",
+            ),
+        )
+        self.source = Source(self.hub, _source_options(settings), time.time_ns)
+        self.resumer = Resumer(
+            self.hub, self.source, ResumeOptions(settings.resume_max_events, settings.resume_max_bytes)
+        )
+        self.events = Events(self.hub, self.events_options, lambda: not self.source.ready, self.resumer.lookup)
+        self.metrics = Metrics(self.hub, self.pump, self.source, self.capacity)
+        self.tracing = setup(os.environ)
+        self._refused: deque[tuple[float, int]] = deque()
+        if self.tracing is not None:
+            tracing = self.tracing
+            self.source.trace = tracing.event
+            self.pump.on_flushed = tracing.flushed
+            self.hub.on_open = lambda sub: tracing.stream_opened(sub.channel.want.subjects)
+            self.hub.on_close = tracing.stream_closed
+
+    @property
+    def ready(self) -> bool:
+        return self.source.ready and not self.hub.is_draining
+
+    @property
+    def not_ready_reason(self) -> str:
+        return "draining" if self.hub.is_draining else (self.source.problem or "starting")
+
+    @property
+    def refused_per_second(self) -> float:
+        """Refusals per second over the last seconds: demand that no open stream shows."""
+        if len(self._refused) < 2:
+            return 0.0
+        (first_at, first), (last_at, last) = self._refused[0], self._refused[-1]
+        return (last - first) / (last_at - first_at)
+
+    @property
+    def drain_deadline_at(self) -> datetime | None:
+        deadline = self.hub.draining.deadline
+        return None if deadline is None else datetime.now(UTC) + timedelta(seconds=deadline - time.monotonic())
+
+    def render_metrics(self) -> bytes:
+        return self.metrics.render()
+
+    def drain(self, window_seconds: float) -> None:
+        self.hub.drain(time.monotonic(), window_seconds)
+        log.info("draining", streams=self.hub.streams, window_seconds=window_seconds)
+
+    def undrain(self) -> None:
+        self.hub.undrain()
+        log.info("drain taken back", streams=self.hub.streams)
+
+    def shed(self, count: int, window_seconds: float) -> None:
+        self.hub.shed(time.monotonic(), count, window_seconds)
+        log.info("shedding", count=count, window_seconds=window_seconds)
+
+    def count_refused(self, now: float) -> None:
+        if not self._refused or now - self._refused[-1][0] >= 1:
+            self._refused.append((now, self.hub.refused.total()))
+        while now - self._refused[0][0] > REFUSED_WINDOW_SECONDS:
+            self._refused.popleft()
+
+    async def publish(
+        self, subject: str, data: bytes, name: str | None, message_id: str | None
+    ) -> tuple[Position, bool]:
+        """Publishes for a client of ours. Raises PublishFailed where NATS did not acknowledge."""
+        try:
+            seq, duplicate = await self.source.publish(subject, data, name, message_id)
+        except JetStreamError as failed:
+            raise PublishFailed(str(failed)) from failed
+        return Position(self.hub.log.epoch, seq), duplicate
+
+    def _draw_retry(self, farewell: bool) -> int:
+        if farewell:
+            return random.randint(*FAREWELL_RETRY_MS)
+        return draw_retry(self.events_options)
+
+
+class Server:
+    """Runs a pod from its first socket to its last stream."""
+
+    def __init__(self, settings: Settings, public: socket.socket, admin: socket.socket) -> None:
+        self.settings = settings
+        self._sockets = (public, admin)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self, on_listening: Callable[[], None] = lambda: None) -> None:
+        """Serves until a signal comes, then drains. A second signal ends the drain at once."""
+        loop = asyncio.get_running_loop()
+        self.pod = Pod(self.settings, loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        public, admin = self._listeners()
+        self.pod.pump.on_tick = lambda now: self._tick(now, public)
+        self.pod.pump.start(self.pod.hub)
+        work = [asyncio.ensure_future(each) for each in (self.pod.source.run(), self.pod.resumer.run())]
+        serving = [
+            asyncio.ensure_future(server.serve(sockets=[sock]))
+            for server, sock in zip((public, admin), self._sockets, strict=True)
+        ]
+        on_listening()
+        await self._until_stopped([*work, *serving])
+        await self._drain()
+        public.should_exit = admin.should_exit = True
+        await asyncio.gather(*serving, return_exceptions=True)
+        await self._shutdown(work)
+
+    def stop(self) -> None:
+        """SIGTERM: drain. Again: at once."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _listeners(self) -> tuple[Listener, Listener]:
+        settings, pod = self.settings, self.pod
+        missing = bound_streams(self._sockets[0], settings.client_buffer_bytes)
+        if missing:
+            log.warning("this platform lacks socket options; dead peers are found later", missing=missing)
+        publish: Publish | None = pod.publish if settings.publish else None
+        app = create_app(
+            pod.events,
+            subjects=settings.subjects,
+            publish=publish,
+            page=settings.page,
+            max_payload_bytes=settings.max_payload_bytes,
+        )
+        allow = settings.forwarded_allow_ips
+        return (
+            listener(app, streams=True, forwarded_allow_ips=allow, backlog=BACKLOG),
+            listener(create_admin(pod), streams=False, forwarded_allow_ips=allow, backlog=128),
+        )
+
+    def _tick(self, now: float, public: Listener) -> None:
+        public.close_silent(now)
+        self.pod.count_refused(now)
+
+    async def _until_stopped(self, tasks: "list[asyncio.Future[None]]") -> None:
+        """Until a signal comes; a task that ends before is a defect and brings the pod down."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        awaited: list[asyncio.Future[Any]] = [stop, *tasks]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in tasks:
+            if task.done():
+                task.result()
+
+    async def _drain(self) -> None:
+        """Not ready, wait until no new client is sent here, close the streams over the window."""
+        pod, settings = self.pod, self.settings
+        pod.hub.is_draining = True
+        log.info("stopping", streams=pod.hub.streams, drain_seconds=settings.drain_seconds)
+        await self._wait(settings.drain_delay_seconds, lambda: False)
+        pod.drain(settings.drain_seconds)
+        await self._wait(settings.drain_seconds + 1, lambda: pod.hub.streams == 0)
+        for sub in list(pod.hub.wheel):
+            pod.hub.close(sub, "shutdown")
+
+    async def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Until it is enough, the seconds are over or somebody is in a hurry."""
+        deadline = time.monotonic() + seconds
+        while not enough() and not self._hurry.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), min(left, 0.1))
+
+    async def _shutdown(self, work: list["asyncio.Future[None]"]) -> None:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        self.pod.pump.stop()
+        self.pod.flusher.close()
+        if self.pod.tracing is not None:
+            self.pod.tracing.shutdown()
+        log.info("stopped")
+
+
+def run(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> int:
+    """Runs one pod until a signal ends it; returns the exit code."""
+    sockets = []
+    for host, port, name in (
+        (settings.host, settings.port, "SSECAST_PORT"),
+        (settings.admin_host, settings.admin_port, "SSECAST_ADMIN_PORT"),
+    ):
+        try:
+            sockets.append(bind(host, port, BACKLOG))
+        except OSError as wrong:
+            for sock in sockets:
+                sock.close()
+            print(f"ssecast: cannot listen on {host}:{port} ({name}): {wrong.strerror}", file=sys.stderr)
+            return 1
+
+    async def main() -> None:
+        await Server(settings, *sockets).run(on_listening)
+
+    uvloop.run(main())
+    return 0
+
+
+def _capacity(max_streams: int) -> int:
+    """How many streams this pod can hold, after the soft limit of open files was raised to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = max_streams if soft == resource.RLIM_INFINITY else soft - RESERVED_DESCRIPTORS
+    capacity = max(1, min(max_streams, descriptors))
+    log.info("capacity", streams=capacity, max_streams=max_streams, open_files=soft)
+    return capacity
+
+
+def _source_options(settings: Settings) -> SourceOptions:
+    return SourceOptions(
+        nats_url=settings.nats_url,
+        creds_file=settings.nats_creds_file,
+        ca_file=settings.nats_ca_file,
+        cert_file=settings.nats_cert_file,
+        key_file=settings.nats_key_file,
+        subjects=settings.subjects,
+        stream=settings.stream,
+        max_age_seconds=settings.stream_max_age_seconds,
+        max_bytes=settings.stream_max_bytes,
+        replicas=settings.stream_replicas,
+        storage=settings.stream_storage,
+        warm_events=settings.log_max_events,
+        warm_bytes=settings.log_max_bytes,
+        max_payload_bytes=settings.max_payload_bytes,
+    )

@@ -1,0 +1,113 @@
+"""Writing the same bytes to many descriptors, on several cores where the pod has them, and the options of the listener.
+
+os.write gives up the GIL while the kernel works, and the kernel's share is nearly all of a broadcast.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+ALONE_BELOW = 500
+"""Descriptors under which one thread is faster than the hand-over to others; measured."""
+
+USER_TIMEOUT_MS = 30_000
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+Rest = list[tuple[int, int]]
+
+
+def write_all(fds: Sequence[int], wire: bytes, rest: Rest) -> None:
+    """Writes wire to each descriptor; appends (descriptor, bytes written) where not all of it was taken.
+
+    A descriptor whose peer is gone is passed over: the loop sees the same error and closes the stream.
+    """
+    write, size = os.write, len(wire)
+    for fd in fds:
+        try:
+            done = write(fd, wire)
+        except BlockingIOError:
+            done = 0
+        except OSError:
+            continue
+        if done != size:
+            rest.append((fd, done))
+
+
+class Flusher:
+    """Splits a write over `threads` threads, the caller's own among them.
+
+    The caller stands still until every helper is through: no stream can be closed, and so no descriptor be used again,
+    in between. Helpers touch nothing but descriptors.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._jobs: SimpleQueue[tuple[Sequence[int], bytes, Rest] | None] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
+        self._helpers = [threading.Thread(target=self._help, name=f"flush-{n}", daemon=True) for n in range(1, threads)]
+        for helper in self._helpers:
+            helper.start()
+
+    def write_many(self, fds: list[int], wire: bytes) -> Rest:
+        """Writes wire to all descriptors; returns (descriptor, bytes written) for those that did not take all of it."""
+        rest: Rest = []
+        if self.threads == 1 or len(fds) < ALONE_BELOW:
+            write_all(fds, wire, rest)
+            return rest
+        share = -(-len(fds) // self.threads)
+        others = range(share, len(fds), share)
+        for at in others:
+            self._jobs.put((fds[at : at + share], wire, rest))
+        write_all(fds[:share], wire, rest)
+        for _ in others:
+            self._done.get()
+        return rest
+
+    def close(self) -> None:
+        for _ in self._helpers:
+            self._jobs.put(None)
+        for helper in self._helpers:
+            helper.join()
+
+    def _help(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                write_all(*job)
+            finally:
+                self._done.put(None)
+
+
+def bind(host: str, port: int, backlog: int) -> socket.socket:
+    """A listening socket. Raises OSError where the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def bound_streams(listener: socket.socket, client_buffer_bytes: int) -> list[str]:
+    """Bounds what the kernel holds for a client, and how long it waits for a dead one.
+
+    Set on the listener, for Linux hands these options on to the sockets it accepts: no system call per stream.
+    Returns the names of the options that this platform lacks.
+    """
+    # The kernel doubles the value for its own bookkeeping; set, it no longer tunes itself to megabytes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, max(client_buffer_bytes // 2, 4096))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    missing = []
+    for name, value in (KEEPALIVE | {"TCP_USER_TIMEOUT": USER_TIMEOUT_MS}).items():
+        option = getattr(socket, name, None)
+        if option is None:
+            missing.append(name)
+        else:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+    return missing

@@ -1,0 +1,183 @@
+"""One open stream on a real connection: a Subscriber that owns a transport, and the same on plain ASGI."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from ssecast.channel import Subscriber, Want
+from ssecast.frame import Position
+from ssecast.hub import Hub
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HANDOFF = "ssecast.handoff"
+"""Key of the ASGI scope under which a server offers its connection."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+CLOSE = (b"connection", b"close")
+"""A handed-off connection serves no second request; a proxy must not keep it for one."""
+
+
+class Handoff(Protocol):
+    """What a server's HTTP protocol offers: its connection, once the head of the response is sent."""
+
+    def prepare(self) -> bool:
+        """Before the head is sent: whether the connection can be had; HTTP/1.0 will get no chunks."""
+
+    def take(self, connection: "Connection") -> asyncio.Transport | None:
+        """Makes the connection the transport's protocol; None where the client is gone already."""
+
+
+class Connection(Subscriber):
+    """A stream on a transport of its own, after the hand-off. It is the transport's protocol."""
+
+    __slots__ = ("hub", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
+
+    def adopt(self, transport: asyncio.Transport) -> None:
+        """Takes the transport; bytes that wait in user space are told from the first one on."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=0)
+        self.blocked = transport.get_write_buffer_size() > 0
+        if transport.get_extra_info("sslcontext") is None:
+            self.fd = transport.get_extra_info("socket").fileno()
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def end(self, farewell: bytes) -> None:
+        self.transport.write(farewell)
+        self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Never called: the connection was made long before the hand-off."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The descriptor is closed after this returns, and may be another connection's a moment later."""
+        self.hub.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """A client has nothing more to say; what it sends all the same is dropped."""
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        self.hub.unblock(self)
+
+
+class AsgiStream(Subscriber):
+    """A stream on any ASGI server: what is written waits here until `send` has taken it."""
+
+    __slots__ = ("_closing", "_waiting", "_wake", "hub")
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
+        self._waiting: list[bytes] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self.blocked = True
+        self._wake.set()
+
+    def end(self, farewell: bytes) -> None:
+        self.write(farewell)
+        self._closing = True
+
+    def abort(self) -> None:
+        self._waiting.clear()
+        self._closing = True
+        self._wake.set()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Sends until the stream ends or the client is gone."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        gone.add_done_callback(lambda _: self._lose())
+        try:
+            while not self._closing or self._waiting:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._send_waiting(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._lose()
+
+    async def _send_waiting(self, send: Send) -> None:
+        while self._waiting:
+            data, self._waiting = b"".join(self._waiting), []
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        if self.blocked and not self._closing:
+            self.blocked = False
+            self.hub.unblock(self)
+
+    def _lose(self) -> None:
+        self.hub.lost(self)
+        self.abort()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream:
+    """The response of /events: sends the head through the normal stack, then hands the connection to the hub."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        want: Want,
+        requested: str | None,
+        lifetime: float,
+        lookup: Callable[[Subscriber, Position], None],
+    ) -> None:
+        self._hub, self._want, self._requested = hub, want, requested
+        self._lifetime, self._lookup = lifetime, lookup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handoff: Handoff | None = scope.get(HANDOFF)
+        taken = handoff is not None and handoff.prepare()
+        headers = [*HEADERS, CLOSE] if taken else [*HEADERS]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if handoff is not None and taken:
+            connection = Connection(self._hub)
+            transport = handoff.take(connection)
+            if transport is not None:
+                connection.adopt(transport)
+                self._open(connection, chunk=scope["http_version"] != "1.0")
+            return
+        stream = AsgiStream(self._hub)
+        self._open(stream, chunk=False)
+        await stream.run(receive, send)
+
+    def _open(self, sub: Subscriber, *, chunk: bool) -> None:
+        if self._lifetime:
+            sub.expires_at = time.monotonic() + self._lifetime
+        position = self._hub.open(sub, self._want._replace(chunk=chunk), self._requested)
+        if position is not None:
+            self._lookup(sub, position)

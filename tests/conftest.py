@@ -1,0 +1,36 @@
+"""Fixtures with real parts: a nats-server of its own for each test that asks for one, and pods as processes."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client as Nats
+
+from ssecast.dev import EmbeddedNats
+from tests.harness import Pod, pods
+
+
+@pytest.fixture
+def nats_server() -> Iterator[EmbeddedNats]:
+    with EmbeddedNats() as server:
+        yield server
+
+
+@pytest.fixture
+async def publisher(nats_server: EmbeddedNats) -> AsyncIterator[Nats]:
+    """A client that knows nothing but NATS."""
+    client = await nats.connect(nats_server.url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def make_pod(tmp_path: Path) -> AsyncIterator[Callable[..., Pod]]:
+    async with pods(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def pod(nats_server: EmbeddedNats, make_pod: Callable[..., Pod]) -> Pod:
+    return await make_pod(nats_server.url).start()

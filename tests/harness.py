@@ -1,0 +1,285 @@
+"""Real parts for tests: pods as processes, an SSE client on a socket, a TCP relay that can stall. All on loopback."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.sse_parser import ChunkedDecoder, Event, Parser
+
+PATIENCE = 20.0
+"""Seconds until a condition that a test waits for counts as never coming; no test measures time by it."""
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "the condition") -> None:
+    """Waits for a condition by looking again; fails with its name."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return
+        assert time.monotonic() < deadline, f"{what} did not come true within {PATIENCE} s"
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Pod:
+    """One `ssecast serve` in a process of its own."""
+
+    def __init__(self, nats_url: str, log: Path, **settings: object) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.log = log
+        self.environ = os.environ | {
+            "SSECAST_HOST": "127.0.0.1",
+            "SSECAST_PORT": str(self.port),
+            "SSECAST_ADMIN_PORT": str(self.admin_port),
+            "SSECAST_ADMIN_HOST": "127.0.0.1",
+            "SSECAST_NATS_URL": nats_url,
+            "SSECAST_DRAIN_DELAY_SECONDS": "0",
+            "SSECAST_DRAIN_SECONDS": "0",
+            "SSECAST_RETRY_MS": "300",
+            "SSECAST_RETRY_SPREAD_MS": "200",
+        }
+        self.configure(**settings)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, **settings: object) -> None:
+        self.environ |= {f"SSECAST_{name.upper()}": str(value) for name, value in settings.items()}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, *, ready: bool = True) -> "Pod":
+        self._spawn()
+        await until(lambda: self._answers("/readyz" if ready else "/healthz"), f"pod {self.port} up: {self.log}")
+        return self
+
+    def _spawn(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "ssecast", "serve"]
+            self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=subprocess.STDOUT)
+
+    def _answers(self, path: str) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the pod ended: {self.log.read_text()}"
+        with contextlib.suppress(OSError):
+            return self.admin("GET", path)[0] == 200
+        return False
+
+    def admin(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        return self.request(method, path, body, port=self.admin_port)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        port: int = 0,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """One request; the answer's body is parsed where it is JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
+        try:
+            data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
+            kind = {"content-type": "application/json"} if data is not None else {}
+            connection.request(method, path, data, kind | (headers or {}))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            is_json = answer.headers.get("content-type", "").startswith("application/json")
+            return answer.status, json.loads(text) if is_json and text else text
+        finally:
+            connection.close()
+
+    def metric(self, name: str) -> float:
+        """The value of one sample line, given as it stands in the exposition."""
+        for line in self.admin("GET", "/metrics")[1].splitlines():
+            if line.rpartition(" ")[0] == name:
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no metric {name}")
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the process, by a signal, and waits for it."""
+        process = self.process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(how)
+        code = await asyncio.to_thread(process.wait, PATIENCE)
+        self.process = None
+        return code
+
+
+class Client:
+    """One stream as an EventSource would read it, over a plain socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.task: asyncio.Future[None] | None = None
+        self.events: list[Event] = []
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.ended = False
+        self.complete = False
+        self.parser = Parser()
+        self._reading = asyncio.Event()
+        self._reading.set()
+
+    @classmethod
+    async def open(
+        cls, port: int, path: str = "/events", *, last_event_id: str | None = None, version: str = "1.1", **headers: str
+    ) -> "Client":
+        """Connects and reads the head; the body is read in the background."""
+        self = cls(*await asyncio.open_connection("127.0.0.1", port))
+        lines = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream"}
+        lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+        if last_event_id is not None:
+            lines["Last-Event-ID"] = last_event_id
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.writer.write(f"GET {path} HTTP/{version}\r\n{head}\r\n".encode())
+        await self.listen()
+        return self
+
+    async def listen(self) -> None:
+        """Reads the head of the response that comes next, and the body in the background."""
+        first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = dict(line.lower().split(": ", 1) for line in lines if line)
+        self.task = asyncio.ensure_future(self._read())
+
+    async def _read(self) -> None:
+        chunks = ChunkedDecoder() if self.headers.get("transfer-encoding") == "chunked" else None
+        with contextlib.suppress(ConnectionError):
+            while data := await self.reader.read(65536):
+                await self._reading.wait()
+                self.events += self.parser.feed(chunks.feed(data) if chunks else data)
+        self.complete = chunks is None or chunks.complete
+        self.ended = True
+
+    def pause(self) -> None:
+        """Stops reading: bytes pile up in the sockets, then on the server's side."""
+        self._reading.clear()
+
+    def go_on(self) -> None:
+        self._reading.set()
+
+    @property
+    def data(self) -> list[str]:
+        """The payloads of what publishers sent, in order of arrival."""
+        return [event.data for event in self.events if event.name not in ("position", "gap")]
+
+    @property
+    def gaps(self) -> list[dict[str, str]]:
+        return [json.loads(event.data) for event in self.events if event.name == "gap"]
+
+    @property
+    def last_id(self) -> str:
+        return self.parser.last_event_id
+
+    async def has(self, count: int) -> list[str]:
+        """Waits until so many events of publishers have come."""
+        await until(lambda: len(self.data) >= count, f"{count} events ({len(self.data)} came)")
+        return self.data
+
+    async def close(self) -> None:
+        self.writer.close()
+        if self.task is not None:
+            self.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await self.task
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+class Relay:
+    """A TCP relay in front of a server: it can stand still, and cut what is open. The way to pause one pod's Source."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> "Relay":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def pause(self) -> None:
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        self._flowing.set()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        self._server.close()
+        self.resume()
+        self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        self._writers.discard(writer)
+
+
+@contextlib.asynccontextmanager
+async def pods(log_dir: Path) -> AsyncIterator[Callable[..., Pod]]:
+    """A factory of pods; all of them are gone at the end."""
+    made: list[Pod] = []
+
+    def make(nats_url: str, **settings: object) -> Pod:
+        made.append(Pod(nats_url, log_dir / f"pod-{len(made)}.log", **settings))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for pod in made:
+            await pod.stop(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables of the environment for as long as the block lasts."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,182 @@
+"""GET /events on a real pod: what a client gets, byte by byte where it matters."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from ssecast.dev import EmbeddedNats
+from tests.harness import Client, Pod, until
+
+MakePod = Callable[..., Pod]
+
+
+async def test_an_event_published_with_nothing_but_nats_arrives(pod: Pod, publisher: Nats) -> None:
+    client = await Client.open(pod.port)
+    await publisher.publish("events.hello", b"one\ntwo", headers={"Ssecast-Event": "greeting"})
+    assert await client.has(1) == ["one\ntwo"]
+    assert client.events[-1].name == "greeting"
+    assert re.fullmatch(r"[0-9a-z]+-1", client.last_id)
+    await client.close()
+
+
+async def test_the_head_forbids_buffering_and_the_first_block_is_a_retry_and_a_position(pod: Pod) -> None:
+    client = await Client.open(pod.port)
+    await until(lambda: bool(client.events), "the first block")
+    assert client.status == 200
+    assert client.headers["content-type"] == "text/event-stream"
+    assert client.headers["cache-control"] == "no-cache, no-transform"
+    assert client.headers["x-accel-buffering"] == "no"
+    assert client.events[0].name == "position"
+    assert client.events[0].data == ""
+    assert client.last_id.endswith("-0")
+    assert 300 <= (client.parser.retry or 0) <= 500
+    await client.close()
+
+
+async def test_subjects_filter_and_json_wraps(pod: Pod, publisher: Nats) -> None:
+    narrow = await Client.open(pod.port, "/events?subject=events.a.*&subject=events.b&format=json&_=123")
+    for subject in ("events.a.x", "events.a", "events.b", "events.b.c", "events.a.y"):
+        await publisher.publish(subject, subject.encode())
+    seen = [json.loads(text) for text in await narrow.has(3)]
+    assert [each["subject"] for each in seen] == ["events.a.x", "events.b", "events.a.y"]
+    assert all(each["data"] == each["subject"] for each in seen)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", each["time"]) for each in seen)
+    await narrow.close()
+
+
+async def test_interval_writes_at_most_once_per_interval_and_latest_keeps_the_newest(pod: Pod, publisher: Nats) -> None:
+    client = await Client.open(pod.port, "/events?interval=300&latest=true")
+    for number in range(200):
+        await publisher.publish(f"events.{number % 2}", str(number).encode())
+    await publisher.flush()
+    await until(lambda: client.data[-2:] == ["198", "199"], "the newest of both subjects")
+    assert len(client.data) < 200
+    assert client.data == sorted(client.data, key=int)
+    await client.close()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_both_versions_of_http_get_the_stream(pod: Pod, publisher: Nats, version: str) -> None:
+    client = await Client.open(pod.port, version=version)
+    assert ("transfer-encoding" in client.headers) is (version == "1.1")
+    await publisher.publish("events.x", b"hello")
+    assert await client.has(1) == ["hello"]
+    await client.close()
+
+
+async def test_requests_before_a_stream_on_the_same_connection_are_answered(pod: Pod, publisher: Nats) -> None:
+    client = Client(*await asyncio.open_connection("127.0.0.1", pod.port))
+    client.writer.write(b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await client.reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    assert json.loads(await client.reader.readexactly(int(length[1])))["subjects"] == ["events.>"]
+    client.writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.listen()
+    await until(lambda: bool(client.events), "the first block")
+    await publisher.publish("events.x", b"after")
+    assert await client.has(1) == ["after"]
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "says"),
+    [
+        ("subjects=events.a", "subjects", "subject"),
+        ("subject=events..a", "subject", "empty token"),
+        ("subject=orders.a", "subject", "events.>"),
+        ("subject=*", "subject", "events.>"),
+        ("interval=soon", "interval", "milliseconds"),
+        ("interval=-1", "interval", "milliseconds"),
+        ("latest=true", "latest", "interval"),
+        ("format=jsn", "format", "json"),
+        ("last_event_id=a-1&last_event_id=a-2", "last_event_id", "more than once"),
+    ],
+)
+def test_a_bad_parameter_is_named_with_what_is_allowed(pod: Pod, query: str, parameter: str, says: str) -> None:
+    status, body = pod.request("GET", f"/events?{query}")
+    assert status == 400
+    assert body["detail"]["parameter"] == parameter
+    assert says in json.dumps(body)
+
+
+def test_head_options_and_other_methods_are_answered_properly(pod: Pod) -> None:
+    assert pod.request("HEAD", "/events")[0] == 200
+    assert pod.request("OPTIONS", "/events")[0] == 204
+    assert pod.request("POST", "/events")[0] == 405
+    assert pod.request("GET", "/nothing")[0] == 404
+
+
+async def test_a_full_pod_sends_browsers_away_softly_and_others_with_503(
+    nats_server: EmbeddedNats, make_pod: MakePod
+) -> None:
+    pod = await make_pod(nats_server.url, max_streams=1).start()
+    first = await Client.open(pod.port)
+    second = await Client.open(pod.port)
+    await until(lambda: second.ended, "the refused stream to end")
+    assert second.status == 200
+    assert second.parser.retry is not None
+    assert not second.events
+    assert pod.request("GET", "/events", headers={"accept": "*/*"})[0] == 503
+    assert pod.metric('ssecast_streams_refused_total{reason="full"}') == 2
+    assert not first.ended
+    await first.close()
+    await until(lambda: pod.metric("ssecast_streams") == 0, "the slot back")
+
+
+async def test_what_cannot_be_broadcast_is_dropped_and_the_stream_goes_on(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    pod = await make_pod(nats_server.url, max_payload_bytes=100).start()
+    client = await Client.open(pod.port)
+    await publisher.publish("events.x", b"\xff\xfe")
+    await publisher.publish("events.x", b"x" * 101)
+    await publisher.publish("events.x", b"forged", headers={"Ssecast-Event": "gap"})
+    await publisher.publish("events.x", b"fine")
+    assert await client.has(1) == ["fine"]
+    for reason in ("not_utf8", "too_large", "reserved_name"):
+        assert pod.metric(f'ssecast_events_dropped_total{{reason="{reason}"}}') == 1
+    await client.close()
+
+
+async def test_heartbeats_of_a_filtered_stream_are_positions(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    pod = await make_pod(nats_server.url, heartbeat_seconds=1).start()
+    quiet = await Client.open(pod.port, "/events?subject=events.never")
+    await publisher.publish("events.other", b"x")
+    await until(lambda: quiet.last_id.endswith("-1"), "a heartbeat that is a position")
+    assert not quiet.data
+    await quiet.close()
+
+
+async def test_the_client_module_and_the_page_are_served_where_asked_for(
+    nats_server: EmbeddedNats, make_pod: MakePod
+) -> None:
+    plain = await make_pod(nats_server.url).start()
+    assert "subscribe" in plain.request("GET", "/ssecast.js")[1]
+    assert plain.request("GET", "/")[0] == 404
+    assert plain.request("POST", "/publish/events.x", b"x")[0] == 404
+    full = await make_pod(nats_server.url, page="true", publish="true").start()
+    assert "<html" in full.request("GET", "/")[1]
+    assert "/events" in full.request("GET", "/openapi.json")[1]["paths"]
+
+
+async def test_publishing_over_http_answers_with_the_position(nats_server: EmbeddedNats, make_pod: MakePod) -> None:
+    pod = await make_pod(nats_server.url, publish="true").start()
+    client = await Client.open(pod.port)
+    key = {"idempotency-key": "k1"}
+    status, first = pod.request("POST", "/publish/events.x", b"hello", headers=key)
+    assert status == 202
+    assert pod.request("POST", "/publish/events.x", b"hello", headers=key)[1] == first | {"duplicate": True}
+    assert await client.has(1) == ["hello"]
+    assert client.last_id == first["position"]
+    assert pod.request("POST", "/publish/orders.x", b"no")[0] == 400
+    assert pod.request("POST", "/publish/events.*", b"no")[0] == 400
+    named = {"ssecast-event": "position"}
+    assert pod.request("POST", "/publish/events.x", b"no", headers=named)[0] == 400
+    await client.close()

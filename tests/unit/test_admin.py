@@ -1,0 +1,185 @@
+"""The admin app above a fake pod, without a socket."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from ssecast.admin import create_admin
+from ssecast.log import EventLog
+from ssecast.metrics import CLOSED
+
+JSON = {"content-type": "application/json"}
+
+
+class FakeHub:
+    def __init__(self) -> None:
+        self.streams, self.opened, self.is_draining = 3, 11, False
+        self.closed = Counter({"age": 2})
+        self.refused = Counter({"full": 4, "draining": 1})
+        self.log = EventLog(10, 10_000, "abc", 41)
+
+
+class FakeSource:
+    lag_seconds = 0.5
+
+
+class FakePod:
+    """A pod that remembers its orders."""
+
+    def __init__(self) -> None:
+        self.version, self.boot_id, self.pod_uid, self.capacity = "1.2.3", "b00t", "uid-1", 100
+        self.started_at = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+        self.ready, self.not_ready_reason = True, ""
+        self.hub, self.source = FakeHub(), FakeSource()
+        self.drain_deadline_at: datetime | None = None
+        self.refused_per_second = 1.5
+        self.orders: list[tuple[Any, ...]] = []
+
+    def render_metrics(self) -> bytes:
+        return b"ssecast_streams 3\n"
+
+    def drain(self, window_seconds: float) -> None:
+        self.orders.append(("drain", window_seconds))
+        self.hub.is_draining = True
+        self.drain_deadline_at = datetime(2026, 5, 1, 11, tzinfo=UTC)
+
+    def undrain(self) -> None:
+        self.orders.append(("undrain",))
+        self.hub.is_draining = False
+        self.drain_deadline_at = None
+
+    def shed(self, count: int, window_seconds: float) -> None:
+        self.orders.append(("shed", count, window_seconds))
+
+
+@pytest.fixture
+def pod() -> FakePod:
+    return FakePod()
+
+
+@pytest.fixture
+async def client(pod: FakePod) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_admin(pod))
+    async with httpx.AsyncClient(transport=transport, base_url="http://pod") as found:
+        yield found
+
+
+async def test_healthz_answers_while_the_loop_runs(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """A pod that is not ready is healthy all the same: it must not be restarted for it."""
+    pod.ready = False
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_ready_pod_stays_ready_when_it_is_full(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """Taking a full pod out of the Service would turn away every browser that reconnects."""
+    pod.hub.streams = pod.capacity
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+
+
+@pytest.mark.parametrize("reason", ["starting", "draining"])
+async def test_a_pod_that_is_not_ready_says_why(client: httpx.AsyncClient, pod: FakePod, reason: str) -> None:
+    """503 with the reason, while starting and while draining."""
+    pod.ready, pod.not_ready_reason = False, reason
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "reason": reason})
+
+
+async def test_metrics_come_in_the_text_format(client: httpx.AsyncClient) -> None:
+    """Prometheus chooses its parser by the content type."""
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.content == b"ssecast_streams 3\n"
+
+
+async def test_load_speaks_the_operators_terms(client: httpx.AsyncClient) -> None:
+    """Exactly the keys that the operator, the simulator and dashboards read; times are RFC 3339 in UTC."""
+    assert (await client.get("/load")).json() == {
+        "version": "1.2.3",
+        "pod_uid": "uid-1",
+        "boot_id": "b00t",
+        "started_at": "2026-05-01T10:00:00.000Z",
+        "streams": 3,
+        "capacity": 100,
+        "draining": False,
+        "drain_deadline": None,
+        "opened_total": 11,
+        "refused_total": 5,
+        "refused_per_second": 1.5,
+        "closed_total": dict.fromkeys(CLOSED, 0) | {"age": 2},
+        "position": "abc-41",
+        "source_lag_seconds": 0.5,
+    }
+
+
+async def test_load_has_no_position_before_the_source_found_its_stream(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """Null, and not something that looks like a position."""
+    pod.hub.log = EventLog(10, 10_000)
+    assert (await client.get("/load")).json()["position"] is None
+
+
+async def test_drain_and_undrain_reach_the_pod(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """Each answer tells the state after the order, and /load tells the deadline."""
+    answer = await client.post("/drain", json={"window_seconds": 30})
+    assert answer.status_code == 202
+    assert answer.json() == {"streams": 3, "draining": True, "drain_deadline": "2026-05-01T11:00:00.000Z"}
+    assert (await client.get("/load")).json()["drain_deadline"] == "2026-05-01T11:00:00.000Z"
+    answer = await client.post("/undrain")
+    assert (answer.status_code, answer.json()["draining"]) == (202, False)
+    assert pod.orders == [("drain", 30), ("undrain",)]
+
+
+async def test_shed_reaches_the_pod(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """Count and window are handed over as given."""
+    assert (await client.post("/shed", json={"count": 5, "window_seconds": 1.5})).status_code == 202
+    assert pod.orders == [("shed", 5, 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/drain", "{}", "window_seconds"),
+        ("/drain", '{"window_seconds": -1}', "window_seconds"),
+        ("/drain", '{"window_seconds": "soon"}', "window_seconds"),
+        ("/drain", '{"window_seconds": NaN}', "window_seconds"),
+        ("/drain", '{"window_seconds": Infinity}', "window_seconds"),
+        ("/drain", '{"window_seconds": 1e9}', "window_seconds"),
+        ("/drain", '{"window_seconds": 1, "windw": 2}', "windw"),
+        ("/drain", "[]", "body"),
+        ("/drain", "", "body"),
+        ("/shed", '{"window_seconds": 1}', "count"),
+        ("/shed", '{"count": true, "window_seconds": 1}', "count"),
+        ("/shed", '{"count": 1.5, "window_seconds": 1}', "count"),
+        ("/shed", '{"count": -1, "window_seconds": 1}', "count"),
+    ],
+)
+async def test_a_wrong_order_is_refused_and_its_field_named(
+    client: httpx.AsyncClient, pod: FakePod, path: str, body: str, field: str
+) -> None:
+    """422 as JSON; nothing happens."""
+    answer = await client.post(path, content=body, headers=JSON)
+    assert answer.status_code == 422
+    [detail] = answer.json()["detail"]
+    assert detail["field"] == field
+    assert detail["problem"]
+    assert pod.orders == []
+
+
+async def test_a_body_that_is_no_json_is_a_400(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """It names the body and what belongs into it."""
+    answer = await client.post("/drain", content="{window", headers=JSON)
+    assert (answer.status_code, answer.json()["detail"][0]["field"]) == (400, "body")
+    assert pod.orders == []
+
+
+async def test_a_body_without_its_content_type_says_so(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """What a web page can send across origins without asking is no order, and curl's default is told what is missing."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await client.post("/drain", content='{"window_seconds": 1}', headers=headers)
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"][0]["problem"]
+    assert pod.orders == []
