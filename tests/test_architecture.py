@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "service" / "ssecast"
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 PURE_ROOMS = [name for contract in CONTRACTS for name in contract.get("source_modules", [])]
-CLOCKS = {"now", "today", "utcnow"}
+CLOCKS = {"datetime.now", "datetime.today", "datetime.utcnow", "date.today"}
 
 
 def tree(room: str) -> ast.Module:
@@ -35,7 +35,7 @@ def reading_order() -> list[str]:
 def test_a_pure_room_asks_no_clock(room: str) -> None:
     """An import contract lets `datetime` in, for its values, and with it `datetime.now`."""
     nodes = ast.walk(tree(room.removeprefix("ssecast.")))
-    assert not [node.lineno for node in nodes if isinstance(node, ast.Attribute) and node.attr in CLOCKS]
+    assert not [node.lineno for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS]
 
 
 def test_the_reading_order_names_every_room_once() -> None:

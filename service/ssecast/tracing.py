@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.trace import Span, SpanKind
@@ -130,14 +130,8 @@ def _resource(environ: Mapping[str, str]) -> Resource:
     attributes = {SERVICE_VERSION: __version__}
     if environ.get("POD_UID"):
         attributes[SERVICE_INSTANCE_ID] = environ["POD_UID"]
-    # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins over our own.
-    return Resource({SERVICE_NAME: "ssecast"} | attributes).merge(_said(Resource.create()))
-
-
-def _said(found: Resource) -> Resource:
-    """Without the name that the SDK makes up where nobody gave one."""
-    made_up = str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service")
-    return Resource({key: value for key, value in found.attributes.items() if key != SERVICE_NAME or not made_up})
+    # The detector reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES: what they say wins over our own.
+    return Resource.create({SERVICE_NAME: "ssecast"} | attributes).merge(OTELResourceDetector().detect())
 
 
 def _context(headers: Mapping[str, str] | None) -> Context:

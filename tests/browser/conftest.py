@@ -1,18 +1,43 @@
-"""Fixtures of the browser tests: the engines, once per session, and an origin with its pages per test."""
+"""Fixtures of the browser tests: engines, NATS and a pod that nobody stops, once each; an origin with pages per test."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from ssecast.dev import EmbeddedNats
 from tests.browser.control import Control, OpenPage, Page
 from tests.browser.engines import ENGINES, Engine, running
 from tests.browser.front import Front
+from tests.harness import Pod
 
 
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with Control() as control, running(request.param, control) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[EmbeddedNats]:
+    with EmbeddedNats() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pod(nats_server: EmbeddedNats, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    """The pod that is always there. Tests that stop one start their own."""
+    pod = Pod(nats_server.url, tmp_path_factory.mktemp("pod") / "pod.log")
+    try:
+        yield asyncio.run(pod.start())
+    finally:
+        asyncio.run(pod.stop())
+
+
+@pytest.fixture
+def start_pod(make_pod: Callable[..., Pod], nats_server: EmbeddedNats) -> Callable[..., Awaitable[Pod]]:
+    """Starts a pod of the test's own, beside the one that is always there."""
+    return lambda **settings: make_pod(nats_server.url, **settings).start()
 
 
 @pytest.fixture

@@ -2,23 +2,19 @@
 
 import json
 import signal
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 from nats.aio.client import Client as Nats
 
-from ssecast.dev import EmbeddedNats
 from ssecast.frame import Position
 from tests.browser.control import OpenPage, Page
 from tests.browser.engines import Engine
 from tests.browser.front import ERROR_503, Front
-from tests.browser.test_pods import STREAM, SUBJECT, publish
+from tests.browser.test_pods import STREAM, SUBJECT, StartPod, publish
 from tests.harness import Pod
 
 pytestmark = pytest.mark.browser
-
-MakePod = Callable[..., Pod]
 
 
 async def enters(page: Page, state: str, *, after: int = 0) -> None:
@@ -82,15 +78,14 @@ async def test_it_survives_refused_connections(
     assert not page.of("gap")
 
 
-async def test_it_hands_on_a_gap_once(
-    pod: Pod, make_pod: MakePod, nats_server: EmbeddedNats, front: Front, open_page: OpenPage, publisher: Nats
-) -> None:
+async def test_it_hands_on_a_gap_once(start_pod: StartPod, front: Front, open_page: OpenPage, publisher: Nats) -> None:
     """And goes on from there even with a new EventSource."""
+    pod = await start_pod()
     page = await reading(pod, front, open_page, publisher)
     await pod.stop(signal.SIGKILL)
     await publish(publisher, "lost", "lost too")
     await publisher.jetstream().purge_stream("ssecast")
-    front.pod = (await make_pod(nats_server.url).start()).port
+    await pod.start()
     gap = json.loads((await page.has("gap")).data)
     assert gap["requested"] == page.of("message")[0].id
     front.script.append(ERROR_503)

@@ -1,6 +1,6 @@
 """The page at `/`, clicked and typed through in Chromium against a real pod."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from ssecast.dev import EmbeddedNats
 from tests.browser.engines import Engine
+from tests.browser.test_pods import StartPod
 from tests.harness import PATIENCE, Pod
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("engine", ["chromium"], indirect=True)]
@@ -23,18 +23,19 @@ MOST_TABS = 20
 
 
 @pytest.fixture
-async def pod(nats_server: EmbeddedNats, make_pod: Callable[..., Pod]) -> Pod:
-    return await make_pod(nats_server.url, page="true", publish="true").start()
+async def page_pod(start_pod: StartPod) -> Pod:
+    """A pod with the page, and with a stream of its own that may be deleted."""
+    return await start_pod(page="true", publish="true", subjects="page.>", stream="page")
 
 
 @pytest.fixture
-def tab(engine: Engine, pod: Pod) -> Iterator[WebDriver]:
+def tab(engine: Engine, page_pod: Pod) -> Iterator[WebDriver]:
     """A tab with the page open."""
     driver = engine.driver
     assert driver is not None
     home = driver.current_window_handle
     driver.switch_to.new_window("tab")
-    driver.get(pod.url)
+    driver.get(page_pod.url)
     WebDriverWait(driver, PATIENCE).until(lambda _: by_id(driver, "publish").is_displayed())
     yield driver
     driver.close()
@@ -72,27 +73,27 @@ def tab_to(tab: WebDriver, name: str) -> None:
 
 
 def wider_than_screen(tab: WebDriver) -> bool:
-    return bool(tab.execute_script("return document.documentElement.scrollWidth > innerWidth"))  # type: ignore[no-untyped-call]
+    return bool(tab.execute_script("return document.documentElement.scrollWidth > innerWidth"))
 
 
-async def test_the_page_clicked_through(tab: WebDriver, pod: Pod, publisher: Nats, tmp_path: Path) -> None:
-    assert by_id(tab, "subjects").get_attribute("value") == "events.>"
+async def test_the_page_clicked_through(tab: WebDriver, page_pod: Pod, publisher: Nats, tmp_path: Path) -> None:
+    assert by_id(tab, "subjects").get_attribute("value") == "page.>"
     by_id(tab, "connect").click()
     state_is(tab, "open")
 
     by_id(tab, "publish-subject").clear()
-    by_id(tab, "publish-subject").send_keys("events.page.form")
+    by_id(tab, "publish-subject").send_keys("page.form")
     by_id(tab, "publish-data").send_keys("hello from the <b>form</b>")
     by_id(tab, "publish-form").find_element(By.TAG_NAME, "button").click()
     (row,) = rows(tab, "event", 1)
-    assert "events.page.form" in row
+    assert "page.form" in row
     assert "hello from the <b>form</b>" in row
     assert by_id(tab, "publish-result").text.rpartition(" ")[2] in row, "the position in the answer is the event's id"
 
-    await publisher.publish("events.page.nats", b'{"hello": "from NATS"}')
+    await publisher.publish("page.nats", b'{"hello": "from NATS"}')
     assert "from NATS" in rows(tab, "event", 2)[0]
 
-    await publisher.jetstream().delete_stream("ssecast")
+    await publisher.jetstream().delete_stream("page")
     assert "Gap" in rows(tab, "gap", 1)[0]
     by_id(tab, "publish-event").send_keys("named")
     by_id(tab, "publish-form").find_element(By.TAG_NAME, "button").click()
@@ -100,13 +101,13 @@ async def test_the_page_clicked_through(tab: WebDriver, pod: Pod, publisher: Nat
     assert len(rows(tab, "gap", 1)) == 1
 
     tab.save_screenshot(str(tmp_path / "page.png"))
-    tab.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)  # type: ignore[attr-defined]
+    tab.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     assert not wider_than_screen(tab)
     tab.save_screenshot(str(tmp_path / "phone.png"))
     assert not tab.get_log("browser"), "the console is silent"  # type: ignore[attr-defined]
 
 
-async def test_the_page_by_keyboard_alone(tab: WebDriver, pod: Pod) -> None:
+async def test_the_page_by_keyboard_alone(tab: WebDriver, page_pod: Pod) -> None:
     tab_to(tab, "subjects")
     press(tab, Keys.ENTER)
     state_is(tab, "open")
@@ -118,15 +119,15 @@ async def test_the_page_by_keyboard_alone(tab: WebDriver, pod: Pod) -> None:
     WebDriverWait(tab, PATIENCE).until(lambda _: not tab.find_elements(By.CSS_SELECTOR, "#events > li"))
 
 
-async def test_the_page_says_why_it_cannot_connect_and_comes_back(tab: WebDriver, pod: Pod) -> None:
+async def test_the_page_says_why_it_cannot_connect_and_comes_back(tab: WebDriver, page_pod: Pod) -> None:
     by_id(tab, "subjects").clear()
     by_id(tab, "subjects").send_keys("elsewhere.>", Keys.ENTER)
     state_is(tab, "waiting")
     WebDriverWait(tab, PATIENCE).until(lambda _: "is not served here" in by_id(tab, "state-detail").text)
     by_id(tab, "subjects").clear()
-    by_id(tab, "subjects").send_keys("events.>", Keys.ENTER)
+    by_id(tab, "subjects").send_keys("page.>", Keys.ENTER)
     state_is(tab, "open")
-    await pod.stop()
+    await page_pod.stop()
     state_is(tab, "reconnecting")
-    await pod.start()
+    await page_pod.start()
     state_is(tab, "open")

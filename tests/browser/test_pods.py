@@ -2,12 +2,11 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from nats.aio.client import Client as Nats
 
-from ssecast.dev import EmbeddedNats
 from tests.browser.control import OpenPage
 from tests.browser.front import Front
 from tests.harness import Pod
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.browser
 SUBJECT = "events.browser.test"
 STREAM = "/events?subject=events.browser.*"
 
-MakePod = Callable[..., Pod]
+StartPod = Callable[..., Awaitable[Pod]]
 
 
 async def publish(publisher: Nats, *payloads: str) -> None:
@@ -42,8 +41,9 @@ async def test_an_event_published_with_nats_arrives_live(
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 async def test_a_restarted_pod_goes_on_where_the_old_one_ended(
-    how: signal.Signals, pod: Pod, front: Front, open_page: OpenPage, publisher: Nats
+    how: signal.Signals, start_pod: StartPod, front: Front, open_page: OpenPage, publisher: Nats
 ) -> None:
+    pod = await start_pod()
     front.pod = pod.port
     page = await open_page(STREAM)
     await page.has("position")
@@ -60,16 +60,16 @@ async def test_a_restarted_pod_goes_on_where_the_old_one_ended(
 
 
 async def test_another_pod_goes_on_where_a_killed_one_ended(
-    pod: Pod, make_pod: MakePod, nats_server: EmbeddedNats, front: Front, open_page: OpenPage, publisher: Nats
+    pod: Pod, start_pod: StartPod, front: Front, open_page: OpenPage, publisher: Nats
 ) -> None:
-    front.pod = pod.port
-    other = await make_pod(nats_server.url).start()
+    doomed = await start_pod()
+    front.pod = doomed.port
     page = await open_page(STREAM)
     await page.has("position")
     await publish(publisher, "1", "2")
     await page.has_data("1", "2")
-    front.pod = other.port
-    await pod.stop(signal.SIGKILL)
+    front.pod = pod.port
+    await doomed.stop(signal.SIGKILL)
     await publish(publisher, "3")
     await page.has_data("1", "2", "3")
     await publish(publisher, "4")
@@ -79,21 +79,23 @@ async def test_another_pod_goes_on_where_a_killed_one_ended(
 
 
 async def test_a_pod_that_dies_before_the_first_event_loses_nothing(
-    pod: Pod, make_pod: MakePod, nats_server: EmbeddedNats, front: Front, open_page: OpenPage, publisher: Nats
+    pod: Pod, start_pod: StartPod, front: Front, open_page: OpenPage, publisher: Nats
 ) -> None:
-    front.pod = pod.port
+    doomed = await start_pod()
+    front.pod = doomed.port
     page = await open_page(STREAM)
     start = await page.has("position")
-    await pod.stop(signal.SIGKILL)
+    await doomed.stop(signal.SIGKILL)
     await publish(publisher, "1", "2")
-    front.pod = (await make_pod(nats_server.url).start()).port
+    front.pod = pod.port
     await page.has_data("1", "2")
     assert front.requests[-1].last_event_id == start.id
     assert not page.of("gap")
 
 
-async def test_a_gap_is_told_once(pod: Pod, front: Front, open_page: OpenPage, publisher: Nats) -> None:
-    """Its id is the position from which the stream goes on, so the next reconnect is none of its concern."""
+async def test_a_gap_is_told_once(start_pod: StartPod, front: Front, open_page: OpenPage, publisher: Nats) -> None:
+    """Its id is the position from which the stream goes on, so the next reconnect does not tell it again."""
+    pod = await start_pod()
     front.pod = pod.port
     page = await open_page(STREAM)
     await page.has("position")
