@@ -205,6 +205,8 @@ class Server:
     def _tick(self, now: float, public: Listener) -> None:
         public.close_silent(now)
         self.pod.count_refused(now)
+        if self.pod.tracing is not None:
+            self.pod.tracing.flushed()  # events that nobody asked for wake no flush
 
     async def _until_stopped(self, tasks: "list[asyncio.Future[None]]") -> None:
         """Until a signal comes; a task that ends before is a defect and brings the pod down."""

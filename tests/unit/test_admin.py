@@ -177,7 +177,7 @@ async def test_a_body_that_is_no_json_is_a_400(client: httpx.AsyncClient, pod: F
 
 
 async def test_a_body_without_its_content_type_says_so(client: httpx.AsyncClient, pod: FakePod) -> None:
-    """What a web page can send across origins without asking is no order, and curl's default is told what is missing."""
+    """What a web page can send across origins without asking is no order; curl is told what is missing."""
     headers = {"content-type": "application/x-www-form-urlencoded"}
     answer = await client.post("/drain", content='{"window_seconds": 1}', headers=headers)
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-// EventSource that comes back: a bare one gives up for good after any HTTP error, in Firefox also after a refusal.
+// EventSource that comes back. A bare one gives up for good after any HTTP error; Firefox also when first refused.
 
 /** events: names to hear beside "message"; interval: ms; lastEventId: a position to go on from; refresh: runs before
  * each reconnect of our own and may return a new URL; onState: connecting, open, reconnecting, waiting or closed. */
