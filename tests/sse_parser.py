@@ -104,52 +104,53 @@ class ChunkedDecoder:
     def __init__(self) -> None:
         self.ended = False
         self._waiting = b""
-        self._left = 0
-        self._in_chunk = False
+        self._left: int | None = None
+        self._is_last = False
 
     @property
     def idle(self) -> bool:
         """Whether the stream stands between two chunks."""
-        return not self._waiting and not self._in_chunk
+        return not self._waiting and self._left is None
 
     def feed(self, data: bytes) -> bytes:
-        """The content that is complete now."""
+        """The content that has come, whole chunks or not."""
         self._waiting += data
-        content: list[bytes] = []
-        while self._step(content):
-            pass
-        return b"".join(content)
+        content = b""
+        while True:
+            if self.ended and self._waiting:
+                raise ValueError(f"bytes after the last chunk: {self._waiting[:40]!r}")
+            if self._left is None and not self._size():
+                return content
+            taken = self._take()
+            content += taken
+            if not taken and not self._end():
+                return content
 
-    def _step(self, content: list[bytes]) -> bool:
-        if self.ended:
-            if self._waiting:
-                raise ValueError(f"bytes after the last chunk: {self._waiting!r}")
-            return False
-        return self._body(content) if self._in_chunk else self._head()
-
-    def _head(self) -> bool:
+    def _size(self) -> bool:
         line, end, rest = self._waiting.partition(b"\r\n")
-        if not all(digit in b"0123456789abcdefABCDEF" for digit in line.removesuffix(b"\r")) or len(line) > 9:
+        digits = line.removesuffix(b"\r") if not end else line
+        if len(digits) > 8 or any(digit not in b"0123456789abcdefABCDEF" for digit in digits) or (end and not digits):
             raise ValueError(f"not a chunk size: {line[:40]!r}")
         if not end:
             return False
-        self._left = int(line, 16)
-        self._waiting, self._in_chunk = rest, True
+        self._left, self._waiting = int(line, 16), rest
+        self._is_last = self._left == 0
         return True
 
-    def _body(self, content: list[bytes]) -> bool:
-        size = self._left
-        if not size:
-            return self._trailer()
-        content.append(self._waiting[:size])
-        self._left -= len(content[-1])
-        self._waiting = self._waiting[size:]
-        if self._left or len(self._waiting) < 2:
-            if self._left or self._waiting not in (b"", b"\r"):
-                return self._refuse_unless(not self._waiting)
-            self._left = 0
-            return self._close_later()
-        return self._close()
+    def _take(self) -> bytes:
+        assert self._left is not None
+        taken, self._waiting = self._waiting[: self._left], self._waiting[self._left :]
+        self._left -= len(taken)
+        return taken
 
-    def _trailer(self) -> bool:
-        raise NotImplementedError
+    def _end(self) -> bool:
+        """Takes the line end behind a chunk's content; True where it was there."""
+        if self._left:
+            return False
+        if not b"\r\n".startswith(self._waiting[:2]):
+            raise ValueError(f"no line end behind a chunk: {self._waiting[:40]!r}")
+        if len(self._waiting) < 2:
+            return False
+        self._waiting, self._left = self._waiting[2:], None
+        self.ended = self._is_last
+        return True

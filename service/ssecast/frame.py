@@ -20,7 +20,7 @@ MAX_NAME = 128
 COMMENT = b":\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # lone surrogates have no UTF-8 form
 _POSITION = re.compile(r"([0-9a-z]{1,40})-(0|[1-9][0-9]{0,18})", re.ASCII)
 
 

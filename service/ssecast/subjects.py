@@ -16,10 +16,10 @@ def problem(pattern: str, *, wildcards: bool = True) -> str | None:
     """What is wrong with a pattern (or, without wildcards, with a subject) in words; None where it is fine."""
     if not pattern:
         return "is empty"
-    if len(pattern.encode()) > MAX_SUBJECT:
-        return f"is longer than {MAX_SUBJECT} bytes"
     if any(c.isspace() or not c.isprintable() for c in pattern):
         return "contains white space or a control character"
+    if len(pattern.encode()) > MAX_SUBJECT:
+        return f"is longer than {MAX_SUBJECT} bytes"
     tokens = pattern.split(".")
     if "" in tokens:
         return "has an empty token (two dots, or a dot at an end)"

@@ -1,0 +1,88 @@
+"""Matching, containment and overlap against a naive matcher that tries every small subject; the trie likewise."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from ssecast.subjects import SubjectTrie, collide, contains, covered, matches, problem, reduce
+from tests.properties import naive
+from tests.properties.naive import PATTERNS, SUBJECTS
+
+MEANING = {pattern: {s for s in SUBJECTS if naive.matches(pattern.split("."), s.split("."))} for pattern in PATTERNS}
+patterns = st.sampled_from(PATTERNS)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_matches_what_nats_says_and_nothing_else(pattern: str) -> None:
+    assert {subject for subject in SUBJECTS if matches(pattern, subject)} == MEANING[pattern]
+    assert problem(pattern) is None
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_containment_is_that_of_the_sets_of_subjects(pattern: str) -> None:
+    assert {p for p in PATTERNS if contains(pattern, p)} == {p for p in PATTERNS if MEANING[p] <= MEANING[pattern]}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_collide_where_their_sets_of_subjects_meet(pattern: str) -> None:
+    assert {p for p in PATTERNS if collide(pattern, p)} == {p for p in PATTERNS if MEANING[p] & MEANING[pattern]}
+
+
+@given(st.lists(patterns, max_size=6))
+def test_reduced_patterns_mean_the_same_and_none_is_idle(several: list[str]) -> None:
+    fewer = reduce(several)
+    assert set().union(*(MEANING[p] for p in fewer)) == set().union(*(MEANING[p] for p in several))
+    assert not any(covered(p, [q for q in fewer if q != p]) for p in fewer)
+    assert reduce(reversed(several)) == fewer
+
+
+@given(st.text(st.characters(exclude_categories=())))
+@example("\ud800")
+def test_no_text_breaks_the_check_of_subjects(text: str) -> None:
+    """What passes as a subject has no wildcard, no white space and no empty token."""
+    if problem(text, wildcards=False) is None:
+        assert not set("*> \t\r\n\0") & set(text)
+        assert all(text.split("."))
+        assert problem(text) is None
+
+
+class TrieMachine(RuleBasedStateMachine):
+    """Adding, removing and matching in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trie: SubjectTrie[int] = SubjectTrie()
+        self.model: set[tuple[str, int]] = set()
+
+    @rule(pattern=patterns, value=st.integers(0, 3))
+    def add(self, pattern: str, value: int) -> None:
+        self.trie.add(pattern, value)
+        self.model.add((pattern, value))
+
+    @rule(pattern=patterns, value=st.integers(0, 3))
+    def remove(self, pattern: str, value: int) -> None:
+        if (pattern, value) in self.model:
+            self.model.remove((pattern, value))
+            self.trie.remove(pattern, value)
+        else:
+            with pytest.raises(KeyError):
+                self.trie.remove(pattern, value)
+
+    @rule(which=st.data())
+    def remove_one_that_is_there(self, which: st.DataObject) -> None:
+        if self.model:
+            self.remove(*which.draw(st.sampled_from(sorted(self.model))))
+
+    @rule(subject=st.sampled_from(SUBJECTS))
+    def match(self, subject: str) -> None:
+        assert self.trie.match(subject) == {value for pattern, value in self.model if subject in MEANING[pattern]}
+
+    @invariant()
+    def holds_nothing_else(self) -> None:
+        assert sorted(self.trie) == sorted(value for _, value in self.model)
+        if not self.model:
+            assert not self.trie._root.children
+
+
+TestTrie = TrieMachine.TestCase
