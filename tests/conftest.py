@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
-from tests.harness import Pod, pods
+from tests.harness import Client, Pod, pods
 
 
 @pytest.fixture
@@ -34,3 +34,10 @@ async def make_pod(tmp_path: Path) -> AsyncIterator[Callable[..., Pod]]:
 @pytest.fixture
 async def pod(nats_server: EmbeddedNats, make_pod: Callable[..., Pod]) -> Pod:
     return await make_pod(nats_server.url).start()
+
+
+@pytest.fixture(autouse=True)
+async def no_client_left_open() -> AsyncIterator[None]:
+    yield
+    while Client.made:
+        await Client.made.pop().close()

@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.sse_parser import ChunkedDecoder, Event, Parser
+from tests.sse_parser import ChunkedDecoder, EventStreamParser, Message
 
 PATIENCE = 20.0
 """Seconds until a condition that a test waits for counts as never coming; no test measures time by it."""
@@ -131,24 +131,40 @@ class Pod:
 class Client:
     """One stream as an EventSource would read it, over a plain socket."""
 
+    made: ClassVar[list["Client"]] = []
+    """All clients of the running test: a fixture closes what the test left open."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.made.append(self)
         self.reader, self.writer = reader, writer
         self.task: asyncio.Future[None] | None = None
-        self.events: list[Event] = []
+        self.events: list[Message] = []
         self.status = 0
         self.headers: dict[str, str] = {}
         self.ended = False
         self.complete = False
-        self.parser = Parser()
+        self.parser = EventStreamParser()
         self._reading = asyncio.Event()
         self._reading.set()
 
     @classmethod
     async def open(
-        cls, port: int, path: str = "/events", *, last_event_id: str | None = None, version: str = "1.1", **headers: str
+        cls,
+        port: int,
+        path: str = "/events",
+        *,
+        last_event_id: str | None = None,
+        version: str = "1.1",
+        receive_buffer: int = 0,
+        **headers: str,
     ) -> "Client":
         """Connects and reads the head; the body is read in the background."""
-        self = cls(*await asyncio.open_connection("127.0.0.1", port))
+        sock = socket.socket()
+        if receive_buffer:  # before the connection: afterwards the kernel has promised more already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        self = cls(*await asyncio.open_connection(sock=sock))
         lines = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         if last_event_id is not None:
@@ -171,7 +187,7 @@ class Client:
             while data := await self.reader.read(65536):
                 await self._reading.wait()
                 self.events += self.parser.feed(chunks.feed(data) if chunks else data)
-        self.complete = chunks is None or chunks.complete
+        self.complete = chunks is None or chunks.ended
         self.ended = True
 
     def pause(self) -> None:
@@ -192,7 +208,7 @@ class Client:
 
     @property
     def last_id(self) -> str:
-        return self.parser.last_event_id
+        return self.parser.last_id
 
     async def has(self, count: int) -> list[str]:
         """Waits until so many events of publishers have come."""

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -16,6 +17,8 @@ from ssecast.subjects import covered
 
 BAD_SETTINGS = 2
 """Exit code; the same as for a wrong option."""
+
+NATS_PORT = 4222
 
 app = typer.Typer(
     name="ssecast",
@@ -130,11 +133,20 @@ def _serve_with_nats(environ: Mapping[str, str]) -> int:
     _refuse(tracing.problems(environ))
     with ExitStack() as stack:
         try:
-            nats = stack.enter_context(EmbeddedNats())
+            nats = stack.enter_context(EmbeddedNats(port=_usual_port_or_any()))
         except FileNotFoundError as missing:
             _fail(f"`ssecast dev` needs nats-server ({missing}): install it with pip install 'ssecast[dev]'.")
         settings = _load({**environ, f"{PREFIX}NATS_URL": nats.url})
         return server.run(settings, lambda: typer.echo(banner(settings)))
+
+
+def _usual_port_or_any() -> int:
+    """NATS's usual port, so that what people copy from elsewhere works; 0, for any, where something listens there."""
+    with socket.socket() as sock, suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", NATS_PORT))
+        return NATS_PORT
+    return 0
 
 
 def _reachable(host: str) -> str:

@@ -105,6 +105,8 @@ class Hub:
         self.breaks[reason] += 1
         self.log.start(epoch, seq)
         self.egress.batches.clear()
+        for channel in self._channels.values():
+            channel.told = 0  # a number of the old epoch, or of the part that was rewound
         for sub, position in requested.items():
             if sub.place is not Place.WAITING:
                 sub.channel.take_out(sub)

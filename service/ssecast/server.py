@@ -158,8 +158,9 @@ class Server:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    async def run(self, on_listening: Callable[[], None] = lambda: None) -> None:
+    async def run(self, on_ready: Callable[[], None]) -> None:
         """Serves until a signal comes, then drains. A second signal ends the drain at once."""
+        self._on_ready: Callable[[], None] | None = on_ready
         loop = asyncio.get_running_loop()
         self.pod = Pod(self.settings, loop)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -172,7 +173,6 @@ class Server:
             asyncio.ensure_future(server.serve(sockets=[sock]))
             for server, sock in zip((public, admin), self._sockets, strict=True)
         ]
-        on_listening()
         await self._until_stopped([*work, *serving])
         await self._drain()
         public.should_exit = admin.should_exit = True
@@ -205,6 +205,9 @@ class Server:
     def _tick(self, now: float, public: Listener) -> None:
         public.close_silent(now)
         self.pod.count_refused(now)
+        if self._on_ready is not None and self.pod.ready:
+            self._on_ready()
+            self._on_ready = None
         if self.pod.tracing is not None:
             self.pod.tracing.flushed()  # events that nobody asked for wake no flush
 
@@ -250,7 +253,7 @@ class Server:
         log.info("stopped")
 
 
-def run(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> int:
+def run(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> int:
     """Runs one pod until a signal ends it; returns the exit code."""
     sockets = []
     for host, port, name in (
@@ -266,7 +269,7 @@ def run(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> 
             return 1
 
     async def main() -> None:
-        await Server(settings, *sockets).run(on_listening)
+        await Server(settings, *sockets).run(on_ready)
 
     uvloop.run(main())
     return 0

@@ -1,4 +1,4 @@
-"""What every engine does with a stream, as far as ssecast leans on it: the rows of the table in service/README.md."""
+"""What the engines do with a stream, as far as ssecast leans on it; the streams are scripted, no pod is needed."""
 
 import pytest
 

@@ -35,11 +35,17 @@ def tab(engine: Engine, page_pod: Pod) -> Iterator[WebDriver]:
     assert driver is not None
     home = driver.current_window_handle
     driver.switch_to.new_window("tab")
+    console(driver)  # what other tests left there
     driver.get(page_pod.url)
     WebDriverWait(driver, PATIENCE).until(lambda _: by_id(driver, "publish").is_displayed())
     yield driver
     driver.close()
     driver.switch_to.window(home)
+
+
+def console(tab: WebDriver) -> list[dict[str, object]]:
+    """What was written to the console since the last call."""
+    return tab.get_log("browser")  # type: ignore[attr-defined,no-any-return]
 
 
 def by_id(tab: WebDriver, name: str) -> WebElement:
@@ -91,6 +97,7 @@ async def test_the_page_clicked_through(tab: WebDriver, page_pod: Pod, publisher
     assert by_id(tab, "publish-result").text.rpartition(" ")[2] in row, "the position in the answer is the event's id"
 
     await publisher.publish("page.nats", b'{"hello": "from NATS"}')
+    await publisher.flush()
     assert "from NATS" in rows(tab, "event", 2)[0]
 
     await publisher.jetstream().delete_stream("page")
@@ -104,7 +111,7 @@ async def test_the_page_clicked_through(tab: WebDriver, page_pod: Pod, publisher
     tab.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     assert not wider_than_screen(tab)
     tab.save_screenshot(str(tmp_path / "phone.png"))
-    assert not tab.get_log("browser"), "the console is silent"  # type: ignore[attr-defined]
+    assert not console(tab)
 
 
 async def test_the_page_by_keyboard_alone(tab: WebDriver, page_pod: Pod) -> None:

@@ -16,7 +16,7 @@ from ssecast.log import EventLog
 from ssecast.pump import Pump
 from ssecast.sockets import Flusher, bind
 from tests.harness import Client, until
-from tests.sse_parser import Parser
+from tests.sse_parser import EventStreamParser
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class Call:
         if may_send is None:
             self.may_send.set()
         self.sent: list[MutableMapping[str, Any]] = []
-        self.parser = Parser()
+        self.parser = EventStreamParser()
         self.data: list[str] = []
         self.gone = asyncio.Event()
         scope = {

@@ -63,7 +63,7 @@ async def test_ids_mean_the_same_on_every_pod_and_a_dead_pod_loses_nothing(
     await publish(publisher, 1, 3)
     await here.has(3)
     await there.has(3)
-    assert [event.last_event_id for event in here.events] == [event.last_event_id for event in there.events]
+    assert [event.id for event in here.events] == [event.id for event in there.events]
     assert one.process is not None
     one.process.kill()
     await until(lambda: here.ended, "the stream to break")

@@ -49,7 +49,7 @@ WIRE = [
     Case("format-field-retry", "retry:03000\ndata:x\n\n", [("message", "x")], retry=3000),
     Case("format-field-retry-bogus", "retry:3000\nretry:1000x\ndata:x\n\n", [("message", "x")], retry=3000),
     Case("format-field-retry-empty", "retry\ndata:test\n\n", [("message", "test")]),
-    Case("retry counts without a blank line, digits are ASCII", "retry:7\nretry:-1\nretry:١\nretry: 8", [], retry=8),
+    Case("retry counts without a blank line, digits are ASCII", "retry:7\nretry:-1\nretry:١\nretry: 8\n", [], retry=8),
     Case("format-field-unknown", "data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacommentyay\ndata:test\n\n",
          [("message", "test\n\ntest")]),
     Case("format-leading-space", "data:\ttest\rdata: \ndata:test\n\n", [("message", "\ttest\n\ntest")]),

@@ -1,0 +1,437 @@
+"""What a pod asks of JetStream: the state of its stream, ephemeral consumers, and what they deliver, in order.
+
+Raw requests where nats-py discards what is needed (nanoseconds, the `num_pending` of a creation), and a Feed instead of
+nats-py's ordered consumer, which passes holes over in silence.
+"""
+
+import asyncio
+import json
+import secrets
+import shlex
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from ssecast.frame import Event
+from ssecast.subjects import covered, reduce
+
+REQUEST_SECONDS = 3.0
+DELETE_SECONDS = 0.5
+"""A consumer that is not deleted in this time is left to its inactive threshold."""
+
+IDLE_HEARTBEAT_SECONDS = 1
+MISSED_HEARTBEATS = 3
+INACTIVE_SECONDS = 10
+
+NANOSECONDS = 10**9
+EVENT_NAME = "Ssecast-Event"
+MESSAGE_ID = "Nats-Msg-Id"
+
+STREAM_NOT_FOUND = 10059
+STREAM_NAME_IN_USE = 10058
+SUBJECTS_OVERLAP = 10065
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class JetStreamError(Exception):
+    """What was asked was not done, or nobody knows whether it was. code: NATS's err_code, 0 where there is none."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What a stream is created with; one that exists keeps its own."""
+
+    max_age_seconds: float
+    max_bytes: int
+    replicas: int
+    storage: str
+
+
+class StreamState(NamedTuple):
+    """A reading of the stream: it holds sequences first to last, and is empty where first is last + 1."""
+
+    epoch: str
+    first: int
+    last: int
+    messages: int = 0
+    bytes: int = 0
+    subjects: tuple[str, ...] = ()
+    retention: str = "limits"
+    is_copy: bool = False
+    """A mirror or sourced stream: what it stores is not told by its subjects."""
+
+
+class Delivery(NamedTuple):
+    """One message of a consumer. pending: what the consumer has left to deliver after it."""
+
+    event: Event
+    consumer_seq: int
+    pending: int
+    headers: dict[str, str] | None
+
+
+def base36(number: int) -> str:
+    """A natural number in digits and small letters: an epoch."""
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return text or "0"
+
+
+def parse(msg: Msg) -> Delivery:
+    """A message as a Delivery, its numbers read from the reply subject. Raises ValueError where it has none.
+
+    `$JS.ACK.stream.consumer.delivered.seq.consumer_seq.time.pending`, or with domain and account after `ACK` (11 or
+    12 tokens).
+    """
+    tokens = msg.reply.split(".")
+    at = 5 if len(tokens) == 9 else 7
+    if tokens[:2] != ["$JS", "ACK"] or len(tokens) not in (9, 11, 12):
+        raise ValueError(f"{msg.reply!r} is not the reply subject of a JetStream message")
+    seq, consumer_seq, time_ns, pending = (int(token) for token in tokens[at : at + 4])
+    name = (msg.headers.get(EVENT_NAME) if msg.headers else None) or None
+    return Delivery(Event(msg.subject, seq, msg.data, name, time_ns), consumer_seq, pending, msg.headers)
+
+
+class JetStream:
+    """One stream, over a connection that comes and goes. Every method raises JetStreamError."""
+
+    def __init__(self, client: Callable[[], Client | None], stream: str) -> None:
+        self.stream = stream
+        self._client = client
+        self._feeds: dict[Subscription, Feed] = {}
+
+    @property
+    def client(self) -> Client:
+        """The connection. Raises JetStreamError while there is none: nats-py would queue what is sent meanwhile."""
+        client = self._client()
+        if client is None or not client.is_connected:
+            raise JetStreamError("NATS is not connected")
+        return client
+
+    async def state(self) -> StreamState:
+        """Reads the stream's state."""
+        return _state(await self._api(f"STREAM.INFO.{self.stream}"))
+
+    async def ensure(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
+        """The state of the stream, which is created when missing and never changed when not.
+
+        Raises JetStreamError where it cannot serve the subjects, and says what would mend that.
+        """
+        try:
+            state = await self.state()
+        except JetStreamError as error:
+            if error.code != STREAM_NOT_FOUND:
+                raise
+            state = await self._create(subjects, limits)
+        self._check(state, subjects)
+        return state
+
+    async def create_consumer(
+        self, deliver_subject: str, start_seq: int, filter_subjects: tuple[str, ...]
+    ) -> tuple[str, int]:
+        """Makes an ephemeral push consumer; returns its name and how many messages it will deliver from the past."""
+        name = f"ssecast-{secrets.token_hex(8)}"
+        filters: dict[str, Any] = {"filter_subjects": list(filter_subjects)}
+        if len(filter_subjects) == 1:
+            filters = {"filter_subject": filter_subjects[0]}
+        config = {
+            "name": name,
+            "deliver_subject": deliver_subject,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": max(1, start_seq),
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "num_replicas": 1,
+            "mem_storage": True,
+            "flow_control": True,
+            "idle_heartbeat": IDLE_HEARTBEAT_SECONDS * NANOSECONDS,
+            "inactive_threshold": INACTIVE_SECONDS * NANOSECONDS,
+        }
+        body = {"stream_name": self.stream, "action": "create", "config": config | filters}
+        answer = await self._api(f"CONSUMER.CREATE.{self.stream}.{name}", body)
+        return name, int(answer["num_pending"])
+
+    async def delete_consumer(self, name: str) -> None:
+        """Deletes a consumer; one that cannot be deleted now goes by itself soon."""
+        with suppress(JetStreamError):
+            await self._api(f"CONSUMER.DELETE.{self.stream}.{name}", seconds=DELETE_SECONDS)
+
+    async def consumer_info(self, name: str) -> tuple[int, int]:
+        """(consumer sequence of the last delivery, messages left to deliver)."""
+        answer = await self._api(f"CONSUMER.INFO.{self.stream}.{name}")
+        return int(answer["delivered"]["consumer_seq"]), int(answer["num_pending"])
+
+    async def count_after(self, seq: int, filter_subjects: tuple[str, ...]) -> int:
+        """How many messages of these subjects come after seq."""
+        name, pending = await self.create_consumer(self.client.new_inbox(), seq + 1, filter_subjects)
+        await self.delete_consumer(name)
+        return pending
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        name: str | None = None,
+        message_id: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, bool]:
+        """Publishes an event; returns its sequence, and whether it had been stored under that message id before."""
+        ours = {EVENT_NAME: name, MESSAGE_ID: message_id}
+        headers = (headers or {}) | {key: value for key, value in ours.items() if value}
+        answer = await self._request(subject, data, REQUEST_SECONDS, headers or None)
+        if answer.get("stream") != self.stream:
+            raise JetStreamError(f"the event was stored, but by stream {answer.get('stream')!r}, not {self.stream!r}")
+        return int(answer["seq"]), bool(answer.get("duplicate"))
+
+    def overflowed(self, subscription: Subscription) -> None:
+        """nats-py dropped a message of this subscription."""
+        feed = self._feeds.get(subscription)
+        if feed is not None:
+            feed.overflow()
+
+    def disconnected(self) -> None:
+        """The connection broke: what the consumers send from now on is lost."""
+        for feed in list(self._feeds.values()):
+            feed.fail("disconnected")
+
+    def register(self, subscription: Subscription, feed: "Feed") -> None:
+        """Tells a feed what happens to its subscription."""
+        self._feeds[subscription] = feed
+
+    def forget(self, subscription: Subscription) -> None:
+        self._feeds.pop(subscription, None)
+
+    async def _create(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
+        config = {
+            "name": self.stream,
+            "subjects": list(subjects),
+            "retention": "limits",
+            "discard": "old",
+            "storage": limits.storage,
+            "num_replicas": limits.replicas,
+            "max_age": int(limits.max_age_seconds * NANOSECONDS),
+            "max_bytes": limits.max_bytes,
+        }
+        try:
+            return _state(await self._api(f"STREAM.CREATE.{self.stream}", config))
+        except JetStreamError as error:
+            if error.code == STREAM_NAME_IN_USE:  # another pod was faster
+                return await self.state()
+            if error.code == SUBJECTS_OVERLAP:
+                raise JetStreamError(await self._overlap(subjects), error.code) from error
+            raise JetStreamError(f"stream {self.stream!r} cannot be created: {error}", error.code) from error
+
+    async def _overlap(self, subjects: tuple[str, ...]) -> str:
+        others: set[str] = set()
+        for subject in subjects:
+            others |= set((await self._api("STREAM.NAMES", {"subject": subject})).get("streams") or ())
+        names = ", ".join(sorted(others)) or "another stream"
+        return (
+            f"stream {self.stream!r} cannot be created, because {names} stores some of SSECAST_SUBJECTS "
+            f"({','.join(subjects)}) already: set SSECAST_STREAM to that one, or choose other subjects"
+        )
+
+    def _check(self, state: StreamState, subjects: tuple[str, ...]) -> None:
+        if state.retention != "limits":
+            raise JetStreamError(
+                f"stream {self.stream!r} has retention {state.retention!r}: a broadcast needs 'limits', "
+                "because nobody acknowledges; set SSECAST_STREAM to another stream"
+            )
+        missing = [subject for subject in subjects if not covered(subject, state.subjects)]
+        if missing and not state.is_copy:
+            mended = shlex.quote(",".join(reduce([*state.subjects, *missing])))
+            raise JetStreamError(
+                f"stream {self.stream!r} does not store {','.join(missing)} of SSECAST_SUBJECTS; to add it: "
+                f"nats stream edit {self.stream} --subjects={mended}"
+            )
+
+    async def _api(self, what: str, body: Any = None, seconds: float = REQUEST_SECONDS) -> dict[str, Any]:
+        payload = b"" if body is None else json.dumps(body).encode()
+        return await self._request(f"$JS.API.{what}", payload, seconds)
+
+    async def _request(
+        self, subject: str, payload: bytes, seconds: float, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            answer = json.loads((await self.client.request(subject, payload, seconds, headers=headers)).data)
+        except nats.errors.NoRespondersError:
+            raise JetStreamError(self._nobody(subject)) from None
+        except nats.errors.TimeoutError:
+            raise JetStreamError(f"NATS has not answered within {seconds:g} s") from None
+        except (nats.errors.Error, OSError, ValueError) as error:
+            raise JetStreamError(f"NATS: {error}") from error
+        if not isinstance(answer, dict):
+            raise JetStreamError(f"NATS answered {str(answer)[:100]!r}")
+        if "error" in answer:
+            said = answer["error"]
+            raise JetStreamError(str(said.get("description", said)), int(said.get("err_code", 0)))
+        return answer
+
+    def _nobody(self, subject: str) -> str:
+        if subject.startswith("$JS."):
+            return "JetStream is not enabled on this NATS server or account: enable it, or set SSECAST_STREAM= (empty)"
+        return f"no stream stores {subject!r}"
+
+
+class Feed:
+    """One consumer's messages in the order of the stream, from start_seq on, or word that some were lost.
+
+    `take` is awaited for each message, one at a time. `broken` comes true with the reason when the order cannot be
+    vouched for any more; nothing is taken after that. Use it in `async with`; entering raises JetStreamError.
+    """
+
+    def __init__(
+        self,
+        jetstream: JetStream,
+        start_seq: int,
+        filter_subjects: tuple[str, ...],
+        take: Callable[[Delivery], Awaitable[None]],
+        pending_msgs: int,
+        pending_bytes: int,
+    ) -> None:
+        self.num_pending = 0
+        self.name = ""
+        self.consumer_seq = 0
+        self.received = 0
+        self._sound: int | None = None
+        self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._jetstream, self._take = jetstream, take
+        self._start_seq, self._filter = start_seq, filter_subjects
+        self._limits = (pending_msgs, pending_bytes)
+        self._subscription: Subscription | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Feed":
+        try:
+            await self._open()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self._watchdog = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.fail("closed")
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._subscription is None:
+            return
+        self._jetstream.forget(self._subscription)
+        # nats-py refuses on a closed connection; there is nothing to unsubscribe from then.
+        with suppress(nats.errors.Error, OSError):
+            await self._subscription.unsubscribe()
+        if self.name:
+            await self._jetstream.delete_consumer(self.name)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that have come and are not taken yet."""
+        return self._subscription.pending_msgs if self._subscription is not None else 0
+
+    def fail(self, reason: str) -> None:
+        """The order cannot be vouched for any more."""
+        if not self.broken.done():
+            self.broken.set_result(reason)
+
+    def overflow(self) -> None:
+        """A message was dropped: those that wait now came before it and are taken still, or a small limit would let
+        nothing through for ever."""
+        if self._sound is None:
+            self._sound = self.received + self.waiting
+        if self.received >= self._sound:
+            self.fail("overflow")
+
+    async def _open(self) -> None:
+        client = self._jetstream.client
+        inbox = client.new_inbox()
+        msgs, size = self._limits
+        try:
+            self._subscription = await client.subscribe(
+                inbox, cb=self._receive, pending_msgs_limit=msgs, pending_bytes_limit=size
+            )
+        except (nats.errors.Error, OSError) as error:
+            raise JetStreamError(f"NATS: {error}") from error
+        self._jetstream.register(self._subscription, self)
+        self.name, self.num_pending = await self._jetstream.create_consumer(inbox, self._start_seq, self._filter)
+
+    async def _receive(self, msg: Msg) -> None:
+        if self.broken.done():
+            return
+        self.received += 1
+        await self._sort(msg)
+        if self._sound is not None and self.received >= self._sound:
+            self.fail("overflow")
+
+    async def _sort(self, msg: Msg) -> None:
+        # Only NATS sends a status; a publisher's own headers with one come with a reply subject of JetStream.
+        if msg.headers and "Status" in msg.headers and not msg.reply.startswith("$JS.ACK."):
+            await self._control(msg, msg.headers)
+            return
+        try:
+            delivery = parse(msg)
+            if delivery.consumer_seq != self.consumer_seq + 1:
+                self.fail("sequence")
+                return
+            self.consumer_seq += 1
+            await self._take(delivery)
+        except JetStreamError:
+            self.fail("error")
+        except Exception:
+            self.fail("error")
+            raise
+
+    async def _control(self, msg: Msg, headers: dict[str, str]) -> None:
+        """A flow control request is answered once all that came before it was taken; so is a stall, which a heartbeat
+        tells of when a request was lost."""
+        last = headers.get("Nats-Last-Consumer")
+        if headers["Status"] != "100" or (last is not None and int(last) != self.consumer_seq):
+            self.fail("sequence")
+            return
+        answer = headers.get("Nats-Consumer-Stalled") or msg.reply
+        if answer:
+            with suppress(JetStreamError, nats.errors.Error, OSError):
+                await self._jetstream.client.publish(answer)
+
+    async def _watch(self) -> None:
+        """Silence is trouble. It is counted in looks, not by the clock: a loop that stood still proves nothing."""
+        silent, received = 0, self.received
+        while silent < MISSED_HEARTBEATS:
+            await asyncio.sleep(IDLE_HEARTBEAT_SECONDS)
+            silent = silent + 1 if self.received == received and not self.waiting else 0
+            received = self.received
+        self.fail("heartbeat")
+
+
+def _state(info: dict[str, Any]) -> StreamState:
+    config, state = info["config"], info["state"]
+    messages, last = int(state["messages"]), int(state["last_seq"])
+    return StreamState(
+        epoch=base36(_microseconds(info["created"])),
+        first=int(state["first_seq"]) if messages else last + 1,
+        last=last,
+        messages=messages,
+        bytes=int(state["bytes"]),
+        subjects=tuple(config.get("subjects") or ()),
+        retention=config["retention"],
+        is_copy=bool(config.get("mirror") or config.get("sources")),
+    )
+
+
+def _microseconds(timestamp: str) -> int:
+    """RFC 3339 in UTC with up to nine digits of seconds' fraction, as microseconds since 1970."""
+    whole, _, fraction = timestamp.rstrip("Z").partition(".")
+    return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 1_000_000 + int(fraction[:6].ljust(6, "0"))

@@ -1,0 +1,275 @@
+"""Resumes that the pod's log cannot answer: where the stream stands, and shared backfills out of it.
+
+Thousands may wait at once, after another pod died; they share each reading of the stream's state and each backfill.
+"""
+
+import asyncio
+import random
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import structlog
+
+from ssecast.channel import Place, Subscriber
+from ssecast.frame import Frame, Position, refusal
+from ssecast.hub import Hub
+from ssecast.jetstream import Delivery, Feed, JetStream, JetStreamError, StreamState
+from ssecast.log import EventLog
+from ssecast.source import Source
+from ssecast.subjects import collide, reduce
+
+FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
+"""Seconds between two attempts while NATS is away, doubled each time."""
+
+MAX_FILTERS = 64
+"""Most subjects of one consumer; with more of them, a backfill reads all that the pod serves."""
+
+SEGMENTS_MAX = 4
+"""Backfills that slow streams may still be reading; the next one waits, or memory would have no bound."""
+
+PENDING_BYTES = 128 * 2**20
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """Bounds of one backfill."""
+
+    max_events: int
+    max_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A stream that waits. cursor: from where it goes on; gap: why that is not where it asked for, empty if it is.
+
+    counted: it was counted as a resume before. answered: it was told where it goes on, or is gone.
+    """
+
+    sub: Subscriber
+    requested: Position
+    cursor: int
+    counted: bool = False
+    gap: str = ""
+    _answered: bool = False
+
+    @property
+    def answered(self) -> bool:
+        return self._answered or self.sub.place is Place.GONE
+
+    def answer(self) -> bool:
+        """Marks it answered; True where there is somebody to tell."""
+        open_still = not self.answered
+        self._answered = True
+        return open_still
+
+
+class Broken(Exception):
+    """The order of a backfill cannot be vouched for: start again."""
+
+
+class Resumer:
+    """Answers the streams that wait, in rounds: all that wait when a round begins are answered by it."""
+
+    def __init__(self, hub: Hub, source: Source, options: ResumeOptions) -> None:
+        self.hub, self.source, self.options = hub, source, options
+        self._waiting: list[Waiter] = []
+        self._wake = asyncio.Event()
+        self._segments: weakref.WeakSet[EventLog] = weakref.WeakSet()
+        hub.on_evicted = self._go_round_again
+
+    def lookup(self, sub: Subscriber, requested: Position) -> None:
+        """Takes a waiting stream; it goes on, or gets its gap, when the stream's state is known."""
+        if self.source.jetstream is None:
+            self._answer_core(sub, requested)
+            return
+        self._add(Waiter(sub, requested, requested.seq))
+
+    async def run(self) -> None:
+        """Answers who waits until it is cancelled. Those that wait while NATS is away wait on."""
+        delay = FIRST_DELAY
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, []
+            try:
+                await self._round(waiting)
+                delay = FIRST_DELAY
+            except (JetStreamError, Broken) as error:
+                log.info("resumes wait", streams=len(waiting), why=str(error))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(2 * delay, LONGEST_DELAY)
+            for waiter in waiting:
+                if not waiter.answered:  # the round ended early
+                    self._add(waiter)
+
+    def _add(self, waiter: Waiter) -> None:
+        self._waiting.append(waiter)
+        self._wake.set()
+
+    def _go_round_again(self, sub: Subscriber, cursor: int) -> None:
+        """The log evicted more than the segment held, before this stream was through with it."""
+        self._add(Waiter(sub, Position(self.hub.log.epoch, cursor), cursor, counted=True))
+
+    def _answer_core(self, sub: Subscriber, requested: Position) -> None:
+        behind = requested.seq < self.hub.log.floor
+        seq, reason = (self.hub.log.floor, "expired") if behind else (self.hub.log.head, "ahead")
+        self.hub.resume_gap(sub, str(requested), seq, reason)
+
+    async def _round(self, waiting: Sequence[Waiter]) -> None:
+        jetstream = self.source.jetstream
+        assert jetstream is not None
+        state = await jetstream.state()  # asked for after all of them had arrived
+        if state.epoch != self.hub.log.epoch:
+            raise Broken("the source has not seen yet that the stream is another one")
+        behind = [waiter for waiter in waiting if not waiter.answered and not self._answer(waiter, state)]
+        if behind:
+            await self._backfill(jetstream, sorted(behind, key=lambda waiter: waiter.cursor))
+
+    def _answer(self, waiter: Waiter, state: StreamState) -> bool:
+        """Answers who needs no backfill; False for the others."""
+        own = self.hub.log
+        if waiter.requested.epoch != own.epoch:
+            self._gap(waiter, own.head, "epoch")
+            return True
+        if waiter.cursor > max(own.head, state.last):
+            self._gap(waiter, own.head, "ahead")
+            return True
+        if waiter.cursor + 1 < state.first:
+            waiter.cursor, waiter.gap = state.first - 1, "expired"
+        if waiter.cursor < own.floor:
+            return False
+        self._go_on(waiter, waiter.cursor, "ahead" if waiter.cursor > own.head else "memory")
+        return True
+
+    def _go_on(self, waiter: Waiter, cursor: int, counter: str, segment: EventLog | None = None) -> None:
+        if waiter.gap:
+            self._gap(waiter, cursor, waiter.gap, segment)
+            return
+        if waiter.answer():
+            if not waiter.counted:
+                self.hub.resumes[counter] += 1
+            self.hub.resume(waiter.sub, cursor, segment)
+
+    def _gap(self, waiter: Waiter, seq: int, reason: str, segment: EventLog | None = None) -> None:
+        if waiter.answer():
+            self.hub.resume_gap(waiter.sub, str(waiter.requested), seq, reason, segment)
+
+    # Backfill
+
+    async def _backfill(self, jetstream: JetStream, waiting: Sequence[Waiter]) -> None:
+        """One consumer for all of them, in the order of their cursors."""
+        if len(self._segments) >= SEGMENTS_MAX:
+            raise Broken(f"streams still read {SEGMENTS_MAX} earlier backfills")
+        breaks = self.hub.breaks.total()
+        filters = self._filters(waiting)
+        served, upto = waiting, self._upto()
+        backfill = Backfill(self, jetstream, filters, served[0].cursor, upto)
+        if not await backfill.run():
+            served = await self._near_enough(jetstream, waiting, filters, upto)
+            if served:
+                backfill = Backfill(self, jetstream, filters, served[0].cursor, upto)
+                await backfill.run(whatever=True)
+        if self.hub.breaks.total() != breaks:
+            raise Broken("there was a break meanwhile")
+        if not served:
+            for waiter in waiting:
+                self._gap(waiter, self.hub.log.floor, "too_far")
+            return
+        first = (await jetstream.state()).first if backfill.jumped else 0
+        if self.hub.breaks.total() != breaks:
+            raise Broken("there was a break meanwhile")
+        self._segments.add(backfill.segment)
+        for waiter in waiting:
+            self._hand_over(waiter, backfill.segment, first)
+
+    def _hand_over(self, waiter: Waiter, segment: EventLog, first: int) -> None:
+        """first: the stream's first seq after the backfill, 0 where the backfill was without a jump."""
+        if waiter.cursor < segment.floor:
+            self._gap(waiter, segment.floor, "too_far", segment)
+        elif waiter.cursor + 1 < first:
+            self._gap(waiter, max(segment.floor, min(first - 1, segment.head)), "expired", segment)
+        else:
+            self._go_on(waiter, waiter.cursor, "jetstream", segment)
+
+    def _upto(self) -> int:
+        """A backfill ends in the middle of the pod's log: the older half need not be fetched twice, and the newer half
+        is the time that it may take before the log has gone past its end."""
+        own = self.hub.log
+        older = own.after(own.floor, own.head, len(own) // 2)
+        return older[-1].seq if older else own.head
+
+    async def _near_enough(
+        self, jetstream: JetStream, waiting: Sequence[Waiter], filters: tuple[str, ...], upto: int
+    ) -> Sequence[Waiter]:
+        """Those with few enough events before upto, found by bisection: a look costs a consumer."""
+        most = self.options.max_events + await jetstream.count_after(upto, filters)
+        far, near = -1, len(waiting)
+        while near - far > 1:
+            middle = (far + near) // 2
+            if await jetstream.count_after(waiting[middle].cursor, filters) > most:
+                far = middle
+            else:
+                near = middle
+        return waiting[near:]
+
+    def _filters(self, waiting: Sequence[Waiter]) -> tuple[str, ...]:
+        """The subjects of all of them, where a consumer can have those: filters must not overlap."""
+        subjects = {subject for waiter in waiting for subject in waiter.sub.channel.want.subjects}
+        if len(subjects) <= 4 * MAX_FILTERS:  # reducing costs the square
+            union = reduce(subjects)
+            if len(union) <= MAX_FILTERS and not any(collide(one, other) for one, other in combinations(union, 2)):
+                return union
+        return self.source.options.subjects
+
+
+class Backfill:
+    """One consumer's messages with after < seq <= upto, as a temporary log."""
+
+    def __init__(self, resumer: Resumer, jetstream: JetStream, filters: tuple[str, ...], after: int, upto: int) -> None:
+        self._jetstream, self._filters, self._after = jetstream, filters, after
+        self._options = resumer.options
+        self._max_payload = resumer.source.options.max_payload_bytes
+        self._upto = upto
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last = after
+        self.jumped = False
+        self.segment = EventLog(self._options.max_events, self._options.max_bytes, resumer.hub.log.epoch, after)
+
+    async def run(self, *, whatever: bool = False) -> bool:
+        """Fetches; False where it would be too much, unless it shall be done whatever it is.
+
+        Raises JetStreamError or Broken.
+        """
+        feed = Feed(self._jetstream, self._after + 1, self._filters, self._take, 0, PENDING_BYTES)
+        async with feed:
+            if feed.num_pending > self._options.max_events and not whatever:
+                return False
+            if feed.num_pending == 0:
+                self._finish()
+            awaited: list[asyncio.Future[Any]] = [self._done, feed.broken]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if not self._done.done():
+            raise Broken(f"the backfill's consumer broke: {feed.broken.result()}")
+        self.segment.advance(self._upto)
+        return True
+
+    async def _take(self, delivery: Delivery) -> None:
+        event = delivery.event
+        if self._done.done():
+            return
+        self.jumped = self.jumped or event.seq != self._last + 1
+        self._last = event.seq
+        if event.seq <= self._upto and not refusal(event.data, event.name, self._max_payload):
+            self.segment.append(Frame(event, self.segment.epoch))
+        if event.seq >= self._upto or delivery.pending == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._done.done():
+            self.jumped = self.jumped or self._last < self._upto
+            self._done.set_result(None)
