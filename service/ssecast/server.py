@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -211,7 +211,7 @@ class Server:
         if self.pod.tracing is not None:
             self.pod.tracing.flushed()  # events that nobody asked for wake no flush
 
-    async def _until_stopped(self, tasks: "list[asyncio.Future[None]]") -> None:
+    async def _until_stopped(self, tasks: Sequence["asyncio.Future[None]"]) -> None:
         """Until a signal comes; a task that ends before is a defect and brings the pod down."""
         stop = asyncio.ensure_future(self._stop.wait())
         awaited: list[asyncio.Future[Any]] = [stop, *tasks]
@@ -242,7 +242,7 @@ class Server:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), min(left, 0.1))
 
-    async def _shutdown(self, work: list["asyncio.Future[None]"]) -> None:
+    async def _shutdown(self, work: Sequence["asyncio.Future[None]"]) -> None:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)

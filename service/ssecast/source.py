@@ -120,6 +120,7 @@ class Source:
                 self.nc = await self._connect()
                 self._up.set()
                 await self._follow(self.nc)
+                self.nc = None
         finally:
             client, self.nc = self.nc, None
             if client is not None:
@@ -211,7 +212,7 @@ class Source:
                 self.jetstream.overflowed(error.sub)
             if error.sub in self._core:
                 self._break_core("overflow")
-        elif self._up.is_set():
+        elif self.nc is not None and self.nc.is_connected:  # else it is part of a problem that is said already
             log.warning("NATS", error=str(error) or type(error).__name__)
 
     async def _on_disconnected(self) -> None:

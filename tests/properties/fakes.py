@@ -110,6 +110,11 @@ class FakeClient(Subscriber):
         assert not self.parser.dataless_ids
         self.drain()
 
+    def read_all(self) -> None:
+        self.read(10**9)
+        while self.kernel or self.waiting:
+            self.read(10**9)
+
     def judge(self, message: Message) -> None:
         if message.name == "gap":
             self.jump(message)

@@ -291,7 +291,7 @@ class HubMachine(RuleBasedStateMachine):
                 while self.lookups:
                     self.look_up(0, far=False, filtered=True)
                 for client in self.clients:
-                    client.read(10**9)
+                    client.read_all()
                 if not self.woken:
                     break
                 self.flush()
@@ -302,8 +302,7 @@ class HubMachine(RuleBasedStateMachine):
         self.settling = False
 
     def judge_end(self, client: FakeClient) -> None:
-        while client.kernel or client.waiting:
-            client.read(10**9)
+        client.read_all()
         if client.dead:
             return
         if client.place is not Place.GONE:
