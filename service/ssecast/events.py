@@ -7,11 +7,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from ssecast.channel import Subscriber, Want
 from ssecast.frame import Format, Position, retry_block
@@ -55,6 +56,7 @@ class BadParameter(ValueError):
             self.as_detail["nearest"] = nearest
 
 
+@lru_cache(maxsize=4096)
 def parse_want(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
     """What the query asks for, and the position in it.
 
@@ -137,7 +139,11 @@ class Events:
         self._starting, self._lookup = starting, lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._respond(scope)(scope, receive, send)
+        try:
+            response = self._respond(scope)
+        except HTTPException as error:
+            response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+        await response(scope, receive, send)
 
     def _respond(self, scope: Scope) -> Any:
         method = scope["method"]

@@ -25,8 +25,6 @@ class HandoffProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        # The head of a stream must be on its way before the hand-off: nothing may wait in user space behind our back.
-        self.transport.set_write_buffer_limits(high=0)
         self.waiting_since = time.monotonic()
 
     def on_headers_complete(self) -> None:
@@ -44,20 +42,24 @@ class HandoffProtocol(HttpToolsProtocol):
 
     def prepare(self) -> bool:
         """Before the head of a stream is sent. uvicorn would send chunks even to HTTP/1.0: it must not."""
-        if self.cycle.scope is not self.scope or self.cycle.response_started:
+        cycle = self.cycle
+        if cycle.scope is not self.scope or cycle.response_started:
             return False
         if self.scope["http_version"] == "1.0":
-            self.cycle.chunked_encoding = False
+            cycle.chunked_encoding = False
+        cycle.transport = HeadHolder(cycle.transport)  # type: ignore[assignment]
         return True
 
-    def take(self, connection: Connection) -> asyncio.Transport | None:
-        """Makes the connection the transport's protocol; None where the client is gone already.
+    def take(self, connection: Connection) -> tuple[asyncio.Transport, bytes] | None:
+        """Makes the connection the transport's protocol and returns it with the head, which the connection has yet to
+        write; None where the client is gone already.
 
         uvicorn must neither wait for the connection at shutdown, nor close it when the app returns, nor keep its timer.
         """
         transport, cycle = self.transport, self.cycle
         if cycle.disconnected or transport.is_closing():
             return None
+        head = cycle.transport.head  # type: ignore[attr-defined]
         transport.set_protocol(connection)  # type: ignore[arg-type]
         self._unset_keepalive_if_required()
         self.connections.discard(self)
@@ -67,7 +69,31 @@ class HandoffProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         # These hold the HTTP machinery of the connection together; without them all of it is freed.
         self.cycle = self.transport = self.parser = None  # type: ignore[assignment]
-        return transport
+        return transport, head
+
+
+class HeadHolder:
+    """Stands in for the transport while the head of a stream is sent, so that it leaves with the first block.
+
+    One system call for both: opening streams is a third cheaper than with two (10,000 at once, loopback).
+    """
+
+    __slots__ = ("_transport", "head")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.head = b""
+
+    def write(self, data: bytes) -> None:
+        self.head += data
+
+    def close(self) -> None:
+        """uvicorn closes when the app has failed: the client gets what there is of an answer."""
+        self._transport.write(self.head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class Listener(uvicorn.Server):

@@ -31,30 +31,36 @@ class Handoff(Protocol):
     def prepare(self) -> bool:
         """Before the head is sent: whether the connection can be had; HTTP/1.0 will get no chunks."""
 
-    def take(self, connection: "Connection") -> asyncio.Transport | None:
-        """Makes the connection the transport's protocol; None where the client is gone already."""
+    def take(self, connection: "Connection") -> tuple[asyncio.Transport, bytes] | None:
+        """Makes the connection the transport's protocol; returns it with the head, which has yet to be written.
+
+        None where the client is gone already.
+        """
 
 
 class Connection(Subscriber):
     """A stream on a transport of its own, after the hand-off. It is the transport's protocol."""
 
-    __slots__ = ("hub", "transport")
+    __slots__ = ("_head", "hub", "transport")
 
     transport: asyncio.Transport
 
     def __init__(self, hub: Hub) -> None:
         super().__init__()
         self.hub = hub
+        self._head = b""
 
-    def adopt(self, transport: asyncio.Transport) -> None:
-        """Takes the transport; bytes that wait in user space are told from the first one on."""
-        self.transport = transport
+    def adopt(self, transport: asyncio.Transport, head: bytes) -> None:
+        """Takes the transport; the head leaves with the first block, and not a byte waits in user space unnoticed."""
+        self.transport, self._head = transport, head
         transport.set_write_buffer_limits(high=0)
         self.blocked = transport.get_write_buffer_size() > 0
         if transport.get_extra_info("sslcontext") is None:
             self.fd = transport.get_extra_info("socket").fileno()
 
     def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
         self.transport.write(data)
 
     def end(self, farewell: bytes) -> None:
@@ -161,14 +167,14 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handoff: Handoff | None = scope.get(HANDOFF)
-        taken = handoff is not None and handoff.prepare()
-        headers = [*HEADERS, CLOSE] if taken else [*HEADERS]
+        can_be_had = handoff is not None and handoff.prepare()
+        headers = [*HEADERS, CLOSE] if can_be_had else [*HEADERS]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if handoff is not None and taken:
+        if handoff is not None and can_be_had:
             connection = Connection(self._hub)
-            transport = handoff.take(connection)
-            if transport is not None:
-                connection.adopt(transport)
+            taken = handoff.take(connection)
+            if taken is not None:
+                connection.adopt(*taken)
                 self._open(connection, chunk=scope["http_version"] != "1.0")
             return
         stream = AsgiStream(self._hub)
