@@ -46,8 +46,8 @@ async def dev() -> AsyncIterator[Dev]:
         yield running
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            process.terminate()  # not SIGKILL: it has a nats-server to stop
+            await asyncio.wait_for(process.wait(), 30)
 
 
 async def shell(line: str) -> str:
