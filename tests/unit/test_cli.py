@@ -39,6 +39,9 @@ class FakeNats:
     log: list[str]
     trouble: BaseException | None = None
 
+    def __init__(self, *, port: int) -> None:
+        self.port = port
+
     def __enter__(self) -> "FakeNats":
         if self.trouble is not None:
             raise self.trouble

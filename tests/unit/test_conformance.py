@@ -4,13 +4,26 @@ WIRE holds our parser to them: it must read these streams as a browser does, or 
 TEXTS turns them inside out: whatever they do to a stream, a payload may contain it, and it must arrive as it was.
 """
 
+import collections
 import json
 from typing import NamedTuple
 
 import pytest
 
-from ssecast.frame import COMMENT, LAST_CHUNK, Event, Format, Frame, Position, chunked, gap_block, position_block
-from ssecast.frame import refusal, retry_block, wire_of
+from ssecast.frame import (
+    COMMENT,
+    LAST_CHUNK,
+    Event,
+    Format,
+    Frame,
+    Position,
+    chunked,
+    gap_block,
+    position_block,
+    refusal,
+    retry_block,
+    wire_of,
+)
 from tests.sse_parser import ChunkedDecoder, EventStreamParser, Message
 
 
@@ -142,13 +155,23 @@ def test_the_chunk_decoder_reads_chunks_in_pieces(piece: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "wire", [b"x\r\n", b"\r\n", b"-1\r\n", b"1\r\nab\r\n", b"0\r\n\r\n0", b"1;a=b\r\n", b" 1\r\n", b"123456789", b"0\r\na: b\r\n\r\n"]
+    "wire",
+    [
+        b"x\r\n",
+        b"\r\n",
+        b"-1\r\n",
+        b"1\r\nab\r\n",
+        b"0\r\n\r\n0",
+        b"1;a=b\r\n",
+        b" 1\r\n",
+        b"123456789",
+        b"0\r\na: b\r\n\r\n",
+    ],
 )
 def test_the_chunk_decoder_refuses_what_is_no_chunk(wire: bytes) -> None:
     decoder = ChunkedDecoder()
     with pytest.raises(ValueError, match=r"chunk|last"):
-        for at in range(len(wire)):
-            decoder.feed(wire[at : at + 1])
+        collections.deque(decoder.feed(bytes([byte])) for byte in wire)
 
 
 def test_the_chunk_decoder_stands_between_chunks_or_not() -> None:
