@@ -26,6 +26,8 @@ REQUEST_SECONDS = 3.0
 DELETE_SECONDS = 0.5
 """A consumer that is not deleted in this time is left to its inactive threshold."""
 
+CANCEL_SECONDS = 1.0
+
 IDLE_HEARTBEAT_SECONDS = 1
 MISSED_HEARTBEATS = 3
 INACTIVE_SECONDS = 10
@@ -89,6 +91,13 @@ def base36(number: int) -> str:
         number, digit = divmod(number, 36)
         text = _DIGITS[digit] + text
     return text or "0"
+
+
+async def cancel(task: "asyncio.Future[Any]") -> None:
+    """Cancels a task that talks to NATS. nats-py swallows a cancellation here and there: it is repeated until heard."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
 
 
 def parse(msg: Msg) -> Delivery:

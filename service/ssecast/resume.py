@@ -16,7 +16,7 @@ import structlog
 from ssecast.channel import Place, Subscriber
 from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
-from ssecast.jetstream import Delivery, Feed, JetStream, JetStreamError, StreamState
+from ssecast.jetstream import Delivery, Feed, JetStream, JetStreamError, StreamState, cancel
 from ssecast.log import EventLog
 from ssecast.source import Source
 from ssecast.subjects import collide, reduce
@@ -91,6 +91,14 @@ class Resumer:
 
     async def run(self) -> None:
         """Answers who waits until it is cancelled. Those that wait while NATS is away wait on."""
+        work = asyncio.create_task(self._run())
+        try:
+            await asyncio.wait({work})
+            work.result()
+        finally:
+            await cancel(work)
+
+    async def _run(self) -> None:
         delay = FIRST_DELAY
         while True:
             await self._wake.wait()

@@ -25,7 +25,18 @@ from nats.aio.subscription import (
 
 from ssecast.frame import Event, refusal
 from ssecast.hub import Hub
-from ssecast.jetstream import EVENT_NAME, Delivery, Feed, JetStream, JetStreamError, StreamLimits, StreamState, base36
+from ssecast.jetstream import (
+    EVENT_NAME,
+    Delivery,
+    Feed,
+    JetStream,
+    JetStreamError,
+    StreamLimits,
+    StreamState,
+    base36,
+    cancel,
+)
+from ssecast.subjects import covered
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
 """Seconds between two attempts, doubled each time."""
@@ -102,7 +113,8 @@ class Source:
         self._warm_until = 0
         self._feed: Feed | None = None
         self._unsure = False
-        self._whole_until = 0
+        self._first, self._first_holds_until = 0, 0
+        self._narrow = False
         self._core: set[Subscription] = set()
         self._core_broken: asyncio.Future[str] | None = None
         self._core_ended = ""
@@ -111,20 +123,27 @@ class Source:
     @property
     def lag_seconds(self) -> float:
         """Age of the last message while more are known to wait, else 0."""
-        return max(0.0, (self.time_ns() - self._last_ns) / 1e9) if self.lag_events else 0.0
+        known = self.lag_events and self._last_ns
+        return max(0.0, (self.time_ns() - self._last_ns) / 1e9) if known else 0.0
 
     async def run(self) -> None:
         """Connects and feeds the hub until it is cancelled."""
+        work = asyncio.create_task(self._run())
         try:
-            while True:
-                self.nc = await self._connect()
-                self._up.set()
-                await self._follow(self.nc)
-                self.nc = None
+            await asyncio.wait({work})
+            work.result()
         finally:
+            await cancel(work)
             client, self.nc = self.nc, None
             if client is not None:
                 await client.close()
+
+    async def _run(self) -> None:
+        while True:
+            self.nc = await self._connect()
+            self._up.set()
+            await self._follow(self.nc)
+            self.nc = None
 
     async def publish(
         self, subject: str, data: bytes, name: str | None = None, message_id: str | None = None
@@ -180,8 +199,7 @@ class Source:
         finally:
             refused.cancel()
             if not connecting.done() or connecting.exception() is not None:
-                connecting.cancel()
-                await asyncio.gather(connecting, return_exceptions=True)
+                await cancel(connecting)
                 await client.close()
 
     async def _start(self, client: Client, on_error: Callable[[Exception], object]) -> None:
@@ -263,10 +281,13 @@ class Source:
             return await self._live_core(client)
         state = await self.jetstream.ensure(self.options.subjects, self.options.limits)
         self._go_on(state)
-        self._warm_until, self._unsure, self._whole_until = state.last, True, 0
+        self._warm_until, self._unsure, self._first_holds_until = state.last, True, 0
+        self._narrow = state.is_copy or not all(covered(each, self.options.subjects) for each in state.subjects)
         limits = (self.options.pending_msgs, self.options.pending_bytes)
         self._feed = Feed(self.jetstream, self.hub.log.head + 1, self.options.subjects, self._take, *limits)
         async with self._feed as feed:
+            if feed.consumer_seq == 0:
+                self.lag_events = feed.num_pending
             if feed.num_pending == 0:
                 self.hub.advance(state.last)
                 self._warmed()
@@ -306,8 +327,7 @@ class Source:
     async def _take(self, delivery: Delivery) -> None:
         event, feed = delivery.event, self._feed
         assert feed is not None
-        behind = self._unsure or self.lag_events > 0
-        if behind and event.seq > self.hub.log.head + 1 and feed.received > self._whole_until:
+        if event.seq > self.hub.log.head + 1 and (not self._narrow or self._behind(delivery)):
             await self._look_for_hole(feed, event.seq)
             if feed.broken.done():
                 return
@@ -317,17 +337,28 @@ class Source:
         if not self.ready and (delivery.pending == 0 or event.seq >= self._warm_until):
             self._warmed()
 
+    def _behind(self, delivery: Delivery) -> bool:
+        """On a stream with subjects of others every other event may be a jump. One that is delivered as it is stored
+        is not looked into: that would cost a request per event, and no sane limit removes events within a millisecond.
+        """
+        return self._unsure or self.lag_events > 0 or delivery.pending > 0
+
     async def _look_for_hole(self, feed: Feed, seq: int) -> None:
-        """Sequences jump where others' subjects lie between, but also where the stream's limits were faster than this
-        pod: the consumer passes that over in silence. One look vouches for all that has arrived by then."""
+        """Sequences jump where subjects of others or deleted events lie between, but also where the stream's limits
+        were faster than this pod: the consumer passes that over in silence.
+
+        A first sequence read now tells of every jump among the messages that have arrived: one look for all of them.
+        """
         assert self.jetstream is not None
-        arrived = feed.received + feed.waiting
-        state = await self.jetstream.state()
-        if state.epoch != self.hub.log.epoch:
-            feed.fail("stream")
-        elif state.first > self.hub.log.head + 1:
-            self._break("expired", state.epoch, seq - 1)
-        self._whole_until = arrived
+        if feed.received > self._first_holds_until:
+            arrived = feed.received + feed.waiting
+            state = await self.jetstream.state()
+            if state.epoch != self.hub.log.epoch:
+                feed.fail("stream")
+                return
+            self._first, self._first_holds_until = state.first, arrived
+        if self.hub.log.head + 1 < self._first:
+            self._break("expired", self.hub.log.epoch, seq - 1)
 
     def _admit(self, event: Event, headers: Mapping[str, str] | None) -> None:
         if event.seq <= self.hub.log.head:
@@ -356,9 +387,9 @@ class Source:
     async def _advance_when_idle(self, jetstream: JetStream, feed: Feed) -> None:
         """Keeps a narrow pod on a wide stream from falling behind the stream's first sequence."""
         seen = feed.consumer_seq
-        while True:
+        while not feed.broken.done():
             await asyncio.sleep(ADVANCE_SECONDS)
-            if seen == feed.consumer_seq and not feed.broken.done():
+            if seen == feed.consumer_seq:
                 with suppress(JetStreamError):
                     await self._advance(jetstream, feed)
             seen = feed.consumer_seq
@@ -372,6 +403,7 @@ class Source:
         elif state.last > self.hub.log.head:
             delivered, pending = await jetstream.consumer_info(feed.name)
             if pending == 0 and delivered == feed.consumer_seq and not feed.broken.done():
+                self.lag_events = 0  # a purge may have taken what was left to deliver
                 self.hub.advance(state.last)
 
     # Core NATS

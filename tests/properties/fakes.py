@@ -101,6 +101,13 @@ class FakeClient(Subscriber):
 
     # The browser's side
 
+    def follow(self, stream: Stream) -> None:
+        """The stream was rewound to a place that this client has not passed: it need not know."""
+        if self.gaps:
+            self.gaps[-1].stream = stream
+        else:
+            self.stream = stream
+
     def read(self, size: int) -> None:
         """Reads bytes, and judges every event that is complete with them."""
         data = bytes(self.kernel[:size])

@@ -2,14 +2,43 @@
 
 import json
 import re
+from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ssecast.frame import Event, Format, Frame, Position, chunked, gap_block, position_block, refusal, retry_block, wire_of
+from ssecast.frame import (
+    Event,
+    Format,
+    Frame,
+    Position,
+    chunked,
+    gap_block,
+    position_block,
+    refusal,
+    retry_block,
+    wire_of,
+)
 from tests.sse_parser import ChunkedDecoder, EventStreamParser, Message
 
-NASTY = ["\r", "\n", "\r\n", "\n\r", "\0", "\u2028", "\u2029", "\x85", "\v", "\f", "\ufeff", " ", ":", "data: ", "id: 1", "\U0001f680"]
+NASTY = [
+    "\r",
+    "\n",
+    "\r\n",
+    "\n\r",
+    "\0",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\v",
+    "\f",
+    "\ufeff",
+    " ",
+    ":",
+    "data: ",
+    "id: 1",
+    "\U0001f680",
+]
 texts = st.one_of(st.text(), st.lists(st.one_of(st.sampled_from(NASTY), st.text(max_size=3))).map("".join))
 names = st.one_of(st.none(), texts).filter(lambda name: refusal(b"", name, 0) is None)
 epochs = st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=40)
@@ -28,7 +57,7 @@ events = st.builds(
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     """The data in pieces, cut at these places."""
     edges = [0, *sorted(min(edge, len(data)) for edge in at), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def read(data: bytes, at: list[int]) -> tuple[list[Message], EventStreamParser]:
@@ -95,7 +124,9 @@ def test_no_text_breaks_the_reading_of_positions(text: str) -> None:
 
 
 @given(positions, positions, st.text(), st.integers(0, 10**6), cuts)
-def test_control_blocks_carry_their_ids(oldest: Position, following: Position, asked: str, ms: int, at: list[int]) -> None:
+def test_control_blocks_carry_their_ids(
+    oldest: Position, following: Position, asked: str, ms: int, at: list[int]
+) -> None:
     wire = retry_block(ms) + position_block(oldest) + gap_block(asked, oldest, following, "why")
     (position, gap), parser = read(wire, at)
     assert parser.retry == ms

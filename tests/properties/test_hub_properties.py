@@ -114,7 +114,11 @@ class HubMachine(RuleBasedStateMachine):
         self.epochs += 1
         self.stream = self.stream.rewound(seq)
         self.interrupt("rewind", self.stream, seq)
-        self.lookups = {sub: (p, stale or p.seq > seq) for sub, (p, stale) in self.lookups.items()}
+        for client, (position, stale) in list(self.lookups.items()):
+            if stale or position.seq > seq:
+                self.lookups[client] = (position, True)
+            elif position.epoch == self.stream.epoch:
+                client.follow(self.stream)
 
     def interrupt(self, reason: str, stream: Stream, seq: int) -> None:
         for client in self.open_clients:
@@ -184,8 +188,8 @@ class HubMachine(RuleBasedStateMachine):
         return client
 
     @precondition(lambda self: self.lookups)
-    @rule(index=indexes, far=st.booleans(), filtered=st.booleans())
-    def look_up(self, index: int, far: bool, filtered: bool) -> None:
+    @rule(index=indexes, most=st.sampled_from([0, 2, 10**6]), filtered=st.booleans(), short=st.booleans())
+    def look_up(self, index: int, most: int, filtered: bool, short: bool) -> None:
         """The resume of a waiting client is found out, by the rules of DESIGN.md 3.1."""
         client = self.pick(index, list(self.lookups))
         position, stale = self.lookups.pop(client)
@@ -198,14 +202,25 @@ class HubMachine(RuleBasedStateMachine):
             self.resume_gap(client, position, log.head, "ahead")
         elif position.seq >= log.floor:
             self.hub.resume(client, position.seq)
-        elif far:
-            self.resume_gap(client, position, log.floor, "too_far")
-        elif position.seq + 1 < stream.first_seq:
-            following = min(stream.first_seq - 1, log.head)
-            segment = self.backfill(client, following, filtered) if following < log.floor else None
-            self.resume_gap(client, position, following, "expired", segment)
         else:
-            self.hub.resume(client, position.seq, self.backfill(client, position.seq, filtered))
+            self.replay(client, position, most, filtered, short)
+
+    def replay(self, client: FakeClient, position: Position, most: int, filtered: bool, short: bool) -> None:
+        """From JetStream: as much as one backfill may hold, up to the head or to the middle of the pod's log."""
+        log, stream = self.hub.log, self.stream
+        cursor, reason = position.seq, ""
+        if cursor + 1 < stream.first_seq:
+            cursor, reason = min(stream.first_seq - 1, log.head), "expired"
+        upto = (log.floor + log.head) // 2 if short else log.head
+        segment = self.backfill(client, cursor, upto, most, filtered)
+        if most == 0:
+            self.resume_gap(client, position, log.floor, "too_far")
+        elif cursor < segment.floor:
+            self.resume_gap(client, position, segment.floor, "too_far", segment)
+        elif reason:
+            self.resume_gap(client, position, cursor, reason, segment if cursor < log.floor else None)
+        else:
+            self.hub.resume(client, cursor, segment)
 
     def resume_gap(
         self, client: FakeClient, position: Position, seq: int, reason: str, segment: EventLog | None = None
@@ -213,15 +228,13 @@ class HubMachine(RuleBasedStateMachine):
         client.gaps.append(Expected(reason, self.stream, seq))
         self.hub.resume_gap(client, str(position), seq, reason, segment)
 
-    def backfill(self, client: FakeClient, seq: int, filtered: bool) -> EventLog:
-        """What JetStream replays up to the head: shared, so that it may begin earlier than this client needs it."""
-        stream, head = self.stream, self.hub.log.head
-        start = max(stream.first_seq - 1, 0) if not filtered else seq
-        segment = EventLog(10**6, 10**9, stream.epoch, min(start, seq))
-        want = client.want if filtered else Want((">",))
-        for event in stream.between(segment.head, head, want):
-            segment.append(Frame(event, stream.epoch))
-        segment.advance(head)
+    def backfill(self, client: FakeClient, seq: int, upto: int, most: int, filtered: bool) -> EventLog:
+        """A shared one begins earlier than this client needs it, and has subjects that it did not ask for."""
+        start = seq if filtered else min(self.stream.first_seq - 1, seq)
+        segment = EventLog(max(most, 1), 10**9, self.stream.epoch, start)
+        for event in self.stream.between(start, upto, client.want if filtered else Want((">",))):
+            segment.append(Frame(event, self.stream.epoch))
+        segment.advance(upto)
         return segment
 
     @precondition(lambda self: self.clients)
@@ -289,7 +302,7 @@ class HubMachine(RuleBasedStateMachine):
         for _ in range(round((LONGEST_INTERVAL + 2 * HEARTBEAT) / TICK)):
             for _ in range(50):
                 while self.lookups:
-                    self.look_up(0, far=False, filtered=True)
+                    self.look_up(0, most=10**6, filtered=True, short=False)
                 for client in self.clients:
                     client.read_all()
                 if not self.woken:
