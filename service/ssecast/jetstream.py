@@ -1,35 +1,28 @@
-"""What a pod asks of JetStream: the state of its stream, ephemeral consumers, and what they deliver, in order.
+"""What a pod asks of JetStream: the state of its stream, ephemeral consumers, publishing.
 
-Raw requests where nats-py discards what is needed (nanoseconds, the `num_pending` of a creation), and a Feed instead of
-nats-py's ordered consumer, which passes holes over in silence.
+Raw requests where nats-py discards what is needed (nanoseconds, the `num_pending` of a creation).
 """
 
-import asyncio
 import json
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from ssecast.frame import Event
 from ssecast.subjects import covered, reduce
 
 REQUEST_SECONDS = 3.0
 DELETE_SECONDS = 0.5
 """A consumer that is not deleted in this time is left to its inactive threshold."""
 
-CANCEL_SECONDS = 1.0
-
 IDLE_HEARTBEAT_SECONDS = 1
-MISSED_HEARTBEATS = 3
 INACTIVE_SECONDS = 10
 
 NANOSECONDS = 10**9
@@ -75,15 +68,6 @@ class StreamState(NamedTuple):
     """A mirror or sourced stream: what it stores is not told by its subjects."""
 
 
-class Delivery(NamedTuple):
-    """One message of a consumer. pending: what the consumer has left to deliver after it."""
-
-    event: Event
-    consumer_seq: int
-    pending: int
-    headers: dict[str, str] | None
-
-
 def base36(number: int) -> str:
     """A natural number in digits and small letters: an epoch."""
     text = ""
@@ -93,26 +77,14 @@ def base36(number: int) -> str:
     return text or "0"
 
 
-async def cancel(task: "asyncio.Future[Any]") -> None:
-    """Cancels a task that talks to NATS. nats-py swallows a cancellation here and there: it is repeated until heard."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+class Consumer(Protocol):
+    """Who has to know what happens to a subscription."""
 
+    def fail(self, reason: str) -> None:
+        """What it is sent from now on is lost."""
 
-def parse(msg: Msg) -> Delivery:
-    """A message as a Delivery, its numbers read from the reply subject. Raises ValueError where it has none.
-
-    `$JS.ACK.stream.consumer.delivered.seq.consumer_seq.time.pending`, or with domain and account after `ACK` (11 or
-    12 tokens).
-    """
-    tokens = msg.reply.split(".")
-    at = 5 if len(tokens) == 9 else 7
-    if tokens[:2] != ["$JS", "ACK"] or len(tokens) not in (9, 11, 12):
-        raise ValueError(f"{msg.reply!r} is not the reply subject of a JetStream message")
-    seq, consumer_seq, time_ns, pending = (int(token) for token in tokens[at : at + 4])
-    name = (msg.headers.get(EVENT_NAME) if msg.headers else None) or None
-    return Delivery(Event(msg.subject, seq, msg.data, name, time_ns), consumer_seq, pending, msg.headers)
+    def overflow(self) -> None:
+        """A message was dropped, because too many waited."""
 
 
 class JetStream:
@@ -121,7 +93,7 @@ class JetStream:
     def __init__(self, client: Callable[[], Client | None], stream: str) -> None:
         self.stream = stream
         self._client = client
-        self._feeds: dict[Subscription, Feed] = {}
+        self._consumers: dict[Subscription, Consumer] = {}
 
     @property
     def client(self) -> Client:
@@ -208,21 +180,21 @@ class JetStream:
 
     def overflowed(self, subscription: Subscription) -> None:
         """nats-py dropped a message of this subscription."""
-        feed = self._feeds.get(subscription)
+        feed = self._consumers.get(subscription)
         if feed is not None:
             feed.overflow()
 
     def disconnected(self) -> None:
         """The connection broke: what the consumers send from now on is lost."""
-        for feed in list(self._feeds.values()):
+        for feed in list(self._consumers.values()):
             feed.fail("disconnected")
 
-    def register(self, subscription: Subscription, feed: "Feed") -> None:
+    def register(self, subscription: Subscription, feed: Consumer) -> None:
         """Tells a feed what happens to its subscription."""
-        self._feeds[subscription] = feed
+        self._consumers[subscription] = feed
 
     def forget(self, subscription: Subscription) -> None:
-        self._feeds.pop(subscription, None)
+        self._consumers.pop(subscription, None)
 
     async def _create(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
         config = {
@@ -294,135 +266,6 @@ class JetStream:
         if subject.startswith("$JS."):
             return "JetStream is not enabled on this NATS server or account: enable it, or set SSECAST_STREAM= (empty)"
         return f"no stream stores {subject!r}"
-
-
-class Feed:
-    """One consumer's messages in the order of the stream, from start_seq on, or word that some were lost.
-
-    `take` is awaited for each message, one at a time. `broken` comes true with the reason when the order cannot be
-    vouched for any more; nothing is taken after that. Use it in `async with`; entering raises JetStreamError.
-    """
-
-    def __init__(
-        self,
-        jetstream: JetStream,
-        start_seq: int,
-        filter_subjects: tuple[str, ...],
-        take: Callable[[Delivery], Awaitable[None]],
-        pending_msgs: int,
-        pending_bytes: int,
-    ) -> None:
-        self.num_pending = 0
-        self.name = ""
-        self.consumer_seq = 0
-        self.received = 0
-        self._sound: int | None = None
-        self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._jetstream, self._take = jetstream, take
-        self._start_seq, self._filter = start_seq, filter_subjects
-        self._limits = (pending_msgs, pending_bytes)
-        self._subscription: Subscription | None = None
-        self._watchdog: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Feed":
-        try:
-            await self._open()
-        except BaseException:
-            await self.__aexit__()
-            raise
-        self._watchdog = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.fail("closed")
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        if self._subscription is None:
-            return
-        self._jetstream.forget(self._subscription)
-        # nats-py refuses on a closed connection; there is nothing to unsubscribe from then.
-        with suppress(nats.errors.Error, OSError):
-            await self._subscription.unsubscribe()
-        if self.name:
-            await self._jetstream.delete_consumer(self.name)
-
-    @property
-    def waiting(self) -> int:
-        """Messages that have come and are not taken yet."""
-        return self._subscription.pending_msgs if self._subscription is not None else 0
-
-    def fail(self, reason: str) -> None:
-        """The order cannot be vouched for any more."""
-        if not self.broken.done():
-            self.broken.set_result(reason)
-
-    def overflow(self) -> None:
-        """A message was dropped: those that wait now came before it and are taken still, or a small limit would let
-        nothing through for ever."""
-        if self._sound is None:
-            self._sound = self.received + self.waiting
-        if self.received >= self._sound:
-            self.fail("overflow")
-
-    async def _open(self) -> None:
-        client = self._jetstream.client
-        inbox = client.new_inbox()
-        msgs, size = self._limits
-        try:
-            self._subscription = await client.subscribe(
-                inbox, cb=self._receive, pending_msgs_limit=msgs, pending_bytes_limit=size
-            )
-        except (nats.errors.Error, OSError) as error:
-            raise JetStreamError(f"NATS: {error}") from error
-        self._jetstream.register(self._subscription, self)
-        self.name, self.num_pending = await self._jetstream.create_consumer(inbox, self._start_seq, self._filter)
-
-    async def _receive(self, msg: Msg) -> None:
-        if self.broken.done():
-            return
-        self.received += 1
-        await self._sort(msg)
-        if self._sound is not None and self.received >= self._sound:
-            self.fail("overflow")
-
-    async def _sort(self, msg: Msg) -> None:
-        # Only NATS sends a status; a publisher's own headers with one come with a reply subject of JetStream.
-        if msg.headers and "Status" in msg.headers and not msg.reply.startswith("$JS.ACK."):
-            await self._control(msg, msg.headers)
-            return
-        try:
-            delivery = parse(msg)
-            if delivery.consumer_seq != self.consumer_seq + 1:
-                self.fail("sequence")
-                return
-            self.consumer_seq += 1
-            await self._take(delivery)
-        except JetStreamError:
-            self.fail("error")
-        except Exception:
-            self.fail("error")
-            raise
-
-    async def _control(self, msg: Msg, headers: dict[str, str]) -> None:
-        """A flow control request is answered once all that came before it was taken; so is a stall, which a heartbeat
-        tells of when a request was lost."""
-        last = headers.get("Nats-Last-Consumer")
-        if headers["Status"] != "100" or (last is not None and int(last) != self.consumer_seq):
-            self.fail("sequence")
-            return
-        answer = headers.get("Nats-Consumer-Stalled") or msg.reply
-        if answer:
-            with suppress(JetStreamError, nats.errors.Error, OSError):
-                await self._jetstream.client.publish(answer)
-
-    async def _watch(self) -> None:
-        """Silence is trouble. It is counted in looks, not by the clock: a loop that stood still proves nothing."""
-        silent, received = 0, self.received
-        while silent < MISSED_HEARTBEATS:
-            await asyncio.sleep(IDLE_HEARTBEAT_SECONDS)
-            silent = silent + 1 if self.received == received and not self.waiting else 0
-            received = self.received
-        self.fail("heartbeat")
 
 
 def _state(info: dict[str, Any]) -> StreamState:

@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 
 from ssecast.channel import Place, Subscriber
+from ssecast.dial import cancel
+from ssecast.feed import Delivery, Feed
 from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
-from ssecast.jetstream import Delivery, Feed, JetStream, JetStreamError, StreamState, cancel
+from ssecast.jetstream import JetStream, JetStreamError, StreamState
 from ssecast.log import EventLog
 from ssecast.source import Source
 from ssecast.subjects import collide, reduce

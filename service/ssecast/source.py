@@ -6,12 +6,10 @@ had any more is a break, and said. It reconnects for ever.
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import nats.errors
 import structlog
@@ -23,27 +21,15 @@ from nats.aio.subscription import (
     Subscription,
 )
 
+from ssecast.dial import CONNECT_SECONDS, Address, cancel, dial
+from ssecast.feed import Delivery, Feed
 from ssecast.frame import Event, refusal
 from ssecast.hub import Hub
-from ssecast.jetstream import (
-    EVENT_NAME,
-    Delivery,
-    Feed,
-    JetStream,
-    JetStreamError,
-    StreamLimits,
-    StreamState,
-    base36,
-    cancel,
-)
+from ssecast.jetstream import EVENT_NAME, JetStream, JetStreamError, StreamLimits, StreamState, base36
 from ssecast.subjects import covered
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
 """Seconds between two attempts, doubled each time."""
-
-CONNECT_SECONDS = 5
-PING_SECONDS = 3
-"""A dead connection is found after three of these; nats-py's own default takes minutes."""
 
 ADVANCE_SECONDS = 2.0
 """An idle pod asks this often whether the stream went on with subjects of others."""
@@ -79,13 +65,8 @@ class SourceOptions:
     pending_bytes: int = DEFAULT_SUB_PENDING_BYTES_LIMIT
 
     @property
-    def servers(self) -> list[str]:
-        return [url.strip() for url in self.nats_url.split(",")]
-
-    @property
-    def hosts(self) -> str:
-        """The servers without what may be secret in their addresses."""
-        return ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in self.servers)
+    def address(self) -> Address:
+        return Address(self.nats_url, self.creds_file, self.ca_file, self.cert_file, self.key_file)
 
     @property
     def limits(self) -> StreamLimits:
@@ -169,60 +150,13 @@ class Source:
         delay = FIRST_DELAY
         while True:
             try:
-                return await self._dial()
+                return await dial(self.options.address, self._on_error, self._on_disconnected, self._on_up)
             except Exception as error:  # nats-py lets through what TLS, name lookup and key files raise
-                self._say(f"NATS at {self.options.hosts} cannot be reached: {str(error) or type(error).__name__}")
+                self._say(
+                    f"NATS at {self.options.address.hosts} cannot be reached: {str(error) or type(error).__name__}"
+                )
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, LONGEST_DELAY)
-
-    async def _dial(self) -> Client:
-        """One attempt at every server. nats-py alone would go on for ever without a word."""
-        client, left = Client(), len(self.options.servers)
-        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def on_error(error: Exception) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0 and not refused.done():
-                refused.set_exception(error)
-            await self._on_error(error)
-
-        connecting = asyncio.ensure_future(self._start(client, on_error))
-        try:
-            await asyncio.wait({connecting, refused}, timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                connecting.result()
-                return client
-            if refused.done():
-                refused.result()
-            raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")
-        finally:
-            refused.cancel()
-            if not connecting.done() or connecting.exception() is not None:
-                await cancel(connecting)
-                await client.close()
-
-    async def _start(self, client: Client, on_error: Callable[[Exception], object]) -> None:
-        options = self.options
-        tls: dict[str, ssl.SSLContext] = {}
-        if options.ca_file or options.cert_file:
-            tls["tls"] = ssl.create_default_context(cafile=options.ca_file)
-            if options.cert_file:
-                tls["tls"].load_cert_chain(options.cert_file, options.key_file)
-        await client.connect(
-            options.servers,
-            name="ssecast",
-            error_cb=on_error,  # type: ignore[arg-type]
-            disconnected_cb=self._on_disconnected,
-            reconnected_cb=self._on_up,
-            closed_cb=self._on_up,
-            connect_timeout=CONNECT_SECONDS,
-            reconnect_time_wait=random.uniform(FIRST_DELAY, 3 * FIRST_DELAY),  # type: ignore[arg-type]
-            max_reconnect_attempts=-1,
-            ping_interval=PING_SECONDS,
-            user_credentials=options.creds_file,
-            **tls,  # type: ignore[arg-type]
-        )
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
@@ -237,7 +171,7 @@ class Source:
         self._up.clear()
         if self.nc is None:  # closed by ourselves
             return
-        self._say(f"the connection to NATS at {self.options.hosts} broke")
+        self._say(f"the connection to NATS at {self.options.address.hosts} broke")
         if self.jetstream is not None:
             self.jetstream.disconnected()
         self._break_core("disconnected")
@@ -255,7 +189,7 @@ class Source:
     def _fine(self) -> None:
         if self.problem:
             self.problem = ""
-            log.info("following NATS", hosts=self.options.hosts, position=str(self.hub.log.position))
+            log.info("following NATS", hosts=self.options.address.hosts, position=str(self.hub.log.position))
 
     # One consumer after the other
 

@@ -17,9 +17,10 @@ from nats.js.api import StreamConfig
 
 from ssecast.channel import Subscriber, Want
 from ssecast.dev import EmbeddedNats
+from ssecast.feed import parse
 from ssecast.frame import Position
 from ssecast.hub import Hub
-from ssecast.jetstream import JetStreamError, base36, parse
+from ssecast.jetstream import JetStreamError, base36
 from ssecast.log import EventLog
 from ssecast.pump import Pump
 from ssecast.resume import ResumeOptions, Resumer
