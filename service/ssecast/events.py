@@ -145,22 +145,37 @@ class Events:
             response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
         await response(scope, receive, send)
 
+    def admit(self, scope: Scope) -> EventStream | None:
+        """The stream that a plain GET is to be answered with at once; None where there is more to say than that.
+
+        scope needs no more than `query_string` and `headers`.
+        """
+        if self._refusal():
+            return None
+        try:
+            return self._stream(scope["query_string"], dict(scope["headers"]))
+        except BadParameter:
+            return None
+
     def _respond(self, scope: Scope) -> Any:
         method = scope["method"]
         if method == "OPTIONS":
             return Response(status_code=204, headers={"allow": METHODS})
         if method not in ("GET", "HEAD"):
             raise HTTPException(405, f"{method} is not allowed here; use {METHODS}", {"allow": METHODS})
+        headers = dict(scope["headers"])
         try:
-            want, requested = parse_want(scope["query_string"], self.options.subjects)
+            stream = self._stream(scope["query_string"], headers)
         except BadParameter as wrong:
             raise HTTPException(400, wrong.as_detail) from None
-        headers = dict(scope["headers"])
         if method == "HEAD":
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         reason = self._refusal()
-        if reason:
-            return self._refuse(reason, headers.get(b"accept", b""))
+        return self._refuse(reason, headers.get(b"accept", b"")) if reason else stream
+
+    def _stream(self, query: bytes, headers: dict[bytes, bytes]) -> EventStream:
+        """Raises BadParameter."""
+        want, requested = parse_want(query, self.options.subjects)
         last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
         lifetime = self.options.max_age * random.uniform(0.8, 1.0)
         return EventStream(self.hub, want, last_event_id, lifetime, self._lookup)

@@ -312,7 +312,7 @@ class Hub:
         for sub in self.wheel.turn(now):
             if sub.expires_at and sub.expires_at <= now:
                 self.close(sub, "age")
-            elif sub.place is Place.WAITING:
+            elif sub.place in (Place.WAITING, Place.AHEAD):
                 if not sub.blocked:
                     self._write(sub, COMMENT)
             elif sub.place is Place.LANE and not sub.channel.pending:

@@ -198,8 +198,8 @@ class Server:
         )
         allow = settings.forwarded_allow_ips
         return (
-            listener(app, streams=True, forwarded_allow_ips=allow, backlog=BACKLOG),
-            listener(create_admin(pod), streams=False, forwarded_allow_ips=allow, backlog=128),
+            listener(app, admit=pod.events.admit, forwarded_allow_ips=allow, backlog=BACKLOG),
+            listener(create_admin(pod), admit=None, forwarded_allow_ips=allow, backlog=128),
         )
 
     def _tick(self, now: float, public: Listener) -> None:

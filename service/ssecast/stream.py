@@ -162,7 +162,7 @@ class EventStream:
         lifetime: float,
         lookup: Callable[[Subscriber, Position], None],
     ) -> None:
-        self._hub, self._want, self._requested = hub, want, requested
+        self.hub, self._want, self._requested = hub, want, requested
         self._lifetime, self._lookup = lifetime, lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,19 +171,23 @@ class EventStream:
         headers = [*HEADERS, CLOSE] if can_be_had else [*HEADERS]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if handoff is not None and can_be_had:
-            connection = Connection(self._hub)
+            connection = Connection(self.hub)
             taken = handoff.take(connection)
             if taken is not None:
-                connection.adopt(*taken)
-                self._open(connection, chunk=scope["http_version"] != "1.0")
+                self.open(connection, *taken, chunk=scope["http_version"] != "1.0")
             return
-        stream = AsgiStream(self._hub)
+        stream = AsgiStream(self.hub)
         self._open(stream, chunk=False)
         await stream.run(receive, send)
+
+    def open(self, connection: Connection, transport: asyncio.Transport, head: bytes, *, chunk: bool) -> None:
+        """Opens the stream on a transport whose protocol the connection is by now."""
+        connection.adopt(transport, head)
+        self._open(connection, chunk=chunk)
 
     def _open(self, sub: Subscriber, *, chunk: bool) -> None:
         if self._lifetime:
             sub.expires_at = time.monotonic() + self._lifetime
-        position = self._hub.open(sub, self._want._replace(chunk=chunk), self._requested)
+        position = self.hub.open(sub, self._want._replace(chunk=chunk), self._requested)
         if position is not None:
             self._lookup(sub, position)

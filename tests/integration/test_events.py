@@ -83,6 +83,26 @@ async def test_requests_before_a_stream_on_the_same_connection_are_answered(pod:
     await client.close()
 
 
+async def test_what_a_client_sends_behind_its_request_is_dropped(pod: Pod, publisher: Nats) -> None:
+    client = Client(*await asyncio.open_connection("127.0.0.1", pod.port))
+    request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+    client.writer.write(request + b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.listen()
+    await until(lambda: bool(client.events), "the first block")
+    client.writer.write(b"more garbage\r\n\r\n" * 1000)
+    await publisher.publish("events.x", b"after")
+    assert await client.has(1) == ["after"]
+    await client.close()
+    await until(lambda: pod.metric("ssecast_streams") == 0, "the slot back")
+
+
+async def test_a_connection_that_never_sends_a_request_is_closed(pod: Pod) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+    writer.write(b"GET /events HTTP/1.1\r\nHost:")
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("query", "parameter", "says"),
     [
