@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,6 +20,9 @@ BAD_SETTINGS = 2
 """Exit code; the same as for a wrong option."""
 
 NATS_PORT = 4222
+
+CHECKOUT = Path(__file__).parents[2]
+"""Where the repository is, where this is one."""
 
 app = typer.Typer(
     name="ssecast",
@@ -85,6 +89,18 @@ def dev(
     # A Ctrl-C before the server has taken over the signal is a wish like any other.
     with suppress(KeyboardInterrupt):
         raise typer.Exit(_serve_with_nats(environ))
+
+
+@app.command(
+    add_help_option=False,  # the benchmark has its own
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def bench(arguments: typer.Context) -> None:
+    """Measure it side by side with other servers (in a checkout of the repository only)."""
+    if not (CHECKOUT / "loadtest" / "bench").is_dir():
+        _fail("`ssecast bench` needs a checkout of the repository: there, `make bench` does the same.")
+    os.chdir(CHECKOUT)
+    os.execv(sys.executable, [sys.executable, "-m", "loadtest.bench", *arguments.args])
 
 
 def dev_environ(environ: Mapping[str, str], **given: str) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """A nats-server of one's own with JetStream, for `ssecast dev` and for tests: on loopback, gone without a trace after."""
 
+import ctypes
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, distribution
@@ -14,6 +17,15 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.01
 LOG_TAIL_CHARS = 2000
+
+PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # loaded here: a child of fork must not load
+
+
+def _end_with_parent() -> None:
+    """Runs in the child before it becomes nats-server: not even a killed pod leaves its nats-server behind (Linux)."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def find_nats_server() -> str:
@@ -73,6 +85,7 @@ class EmbeddedNats:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             process_group=0,
+            preexec_fn=_end_with_parent,
         )
         try:
             self.port = self._wait_for_port(folder)

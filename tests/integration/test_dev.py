@@ -83,6 +83,23 @@ async def test_ctrl_c_stops_everything_without_a_traceback(dev: Dev) -> None:
     await client.close()
 
 
+async def test_not_even_a_killed_demo_leaves_its_nats_server_behind(dev: Dev) -> None:
+    port = re.search(r"nats://127.0.0.1:(\d+)", dev.printed)
+    assert port is not None
+    dev.process.kill()
+    await dev.process.wait()
+
+    async def refused() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(port[1]))
+        except ConnectionRefusedError:
+            return True
+        writer.close()
+        return False
+
+    await until(refused, "the nats-server's end")
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 

@@ -40,11 +40,15 @@ class Stream:
 
 @dataclass
 class Expected:
-    """A gap that is on its way to a client: why, in which stream it goes on, and after which seq (None: any)."""
+    """A gap that is on its way to a client: why, in which stream it goes on, and after which seq (None: any).
+
+    live: a break of an open stream, which begins at the last id that the client was given.
+    """
 
     reason: str
     stream: Stream
     seq: int | None = None
+    live: bool = False
 
 
 class FakeClient(Subscriber):
@@ -152,6 +156,7 @@ class FakeClient(Subscriber):
             expected = self.gaps.popleft()
             assert body["reason"] == expected.reason
             assert expected.seq in (None, following.seq)
+            assert not expected.live or body["requested"] == f"{self.stream.epoch}-{self.at}"
             if expected.stream is not self.stream:
                 self.newest.clear()
             self.stream = expected.stream
@@ -212,3 +217,43 @@ class FakeKernel:
             if done < len(wire):
                 rest.append((fd, done))
         return rest
+
+
+class Recorder(Subscriber):
+    """A subscriber that only notes what it is told. full: whether its socket takes nothing."""
+
+    def __init__(self, fd: int = -1, full: bool = False) -> None:
+        super().__init__(fd)
+        self.full = full
+        self.writes: list[bytes] = []
+        self.farewell: bytes | None = None
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        self.blocked = self.full
+
+    def end(self, farewell: bytes) -> None:
+        self.farewell = farewell
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    @property
+    def text(self) -> str:
+        return b"".join(self.writes).decode()
+
+
+class RecordingKernel:
+    """Notes every direct write. short: descriptors that take only so many bytes of the next write."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[list[int], bytes]] = []
+        self.short: dict[int, int] = {}
+
+    def write_many(self, fds: list[int], wire: bytes) -> list[tuple[int, int]]:
+        self.writes.append((fds, wire))
+        return [(fd, self.short.pop(fd)) for fd in fds if fd in self.short]
+
+    def sent_to(self, fd: int) -> str:
+        return b"".join(wire for fds, wire in self.writes if fd in fds).decode()

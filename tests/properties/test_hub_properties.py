@@ -123,7 +123,7 @@ class HubMachine(RuleBasedStateMachine):
     def interrupt(self, reason: str, stream: Stream, seq: int) -> None:
         for client in self.open_clients:
             if client.place is not Place.WAITING:
-                client.gaps.append(Expected(reason, stream, seq))
+                client.gaps.append(Expected(reason, stream, seq, live=True))
         self.hub.interrupt(reason, stream.epoch, seq)
 
     # The pump
