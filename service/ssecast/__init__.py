@@ -3,10 +3,11 @@
 The law of this package: a room imports only what stands below it.
 
     __main__ > dev > server > app, admin > events > resume > source > feed, dial > jetstream
-    > handoff > stream, metrics, tracing, logs > pump, sockets > histogram, settings > hub > drain, heartbeat > channel
+    > handoff > stream, metrics, tracing, logs > pump, sockets > aio > histogram, settings > hub > drain, heartbeat > channel
     > log, subjects > frame
 
-frame, subjects, log, channel, drain, heartbeat and hub are pure: no clock, no loop, no network; time and effects are arguments.
+frame, subjects, log, channel, drain, heartbeat and hub are pure: no clock, no loop, no network; time and effects are
+arguments.
 """
 
 __version__ = "0.1.0"

@@ -301,10 +301,11 @@ class Channel:
         part: list[Frame] = []
         room = self.egress.batch_bytes
         for frame in frames:
-            room -= len(frame.wire)
+            size = len(self._wire(frame))
+            room -= size
             if room < 0 and part:
                 yield part
-                part, room = [], self.egress.batch_bytes - len(frame.wire)
+                part, room = [], self.egress.batch_bytes - size
             part.append(frame)
         yield part
 

@@ -203,6 +203,9 @@ class Hub:
         """The socket took everything that waited in user space."""
         if sub.place is Place.GONE:
             return
+        if self.options.skip_slow and self._fell_off(sub):
+            self._skip(sub)
+            return
         sub.channel.unblock(sub)
         if self.egress.ready:
             self.wake()
@@ -278,21 +281,26 @@ class Hub:
         ready = self.egress.ready
         for sub in list(ready)[:ADVANCES_PER_FLUSH]:
             del ready[sub]
-            if sub.log is self.log and sub.cursor < self.log.floor:
-                self._fell_off(sub)
+            if self._fell_off(sub):  # not slow: it waited for its turn, and the log was faster
+                self._look_up_again(sub)
             elif not sub.channel.advance(sub):
                 sub.channel.put_behind(sub)
             elif sub.log is not self.log and sub.cursor < min(self.log.floor, sub.channel.sent):
-                sub.place = Place.WAITING
-                self.on_evicted(sub, sub.cursor)
+                self._look_up_again(sub)
             else:
                 sub.channel.place(sub, sub.cursor)
 
-    def _fell_off(self, sub: Subscriber) -> None:
-        """The log no longer holds what comes after its cursor."""
-        if not self.options.skip_slow:
-            self.close(sub, "slow")
-            return
+    def _look_up_again(self, sub: Subscriber) -> None:
+        sub.place = Place.WAITING
+        self.on_evicted(sub, sub.cursor)
+
+    def _fell_off(self, sub: Subscriber) -> bool:
+        """Whether the log no longer holds what comes after its cursor."""
+        return sub.place is Place.BEHIND and sub.log is self.log and sub.cursor < self.log.floor
+
+    def _skip(self, sub: Subscriber) -> None:
+        """Too slow for the log, and now it reads again: on from the head."""
+        sub.channel.take_out(sub)
         seq = sub.channel.sent
         self._send_gap(sub, str(Position(self.log.epoch, sub.cursor)), seq, "slow")
         sub.channel.place(sub, seq)
@@ -301,7 +309,7 @@ class Hub:
         if self.options.skip_slow:
             return
         for sub, since in list(self.egress.blocked.items()):
-            if sub.place is Place.BEHIND and sub.log is self.log and sub.cursor < self.log.floor:
+            if self._fell_off(sub):
                 self.close(sub, "slow")
             elif now - since >= self.options.stall:
                 self.close(sub, "stalled")
@@ -315,8 +323,9 @@ class Hub:
             elif sub.place in (Place.WAITING, Place.AHEAD):
                 if not sub.blocked:
                     self._write(sub, COMMENT)
-            elif sub.place is Place.LANE and not sub.channel.pending:
-                stale = self._told(sub) < self.log.head
+            elif sub.place is Place.LANE:
+                # A position would run ahead of what is held back for an interval; a comment cannot.
+                stale = not sub.channel.pending and self._told(sub) < self.log.head
                 if not stale and now - sub.channel.flushed_at < self.options.heartbeat:
                     continue
                 if stale:
@@ -324,9 +333,12 @@ class Hub:
                 if sub.fd >= 0:
                     groups.setdefault((sub.channel, stale), []).append(sub.fd)
                 else:
-                    sub.channel.send_to(sub, position_block(self.log.position) if stale else COMMENT)
+                    sub.channel.send_to(sub, self._heartbeat(stale))
         for (channel, stale), fds in groups.items():
-            channel.send_some(fds, position_block(self.log.position) if stale else COMMENT)
+            channel.send_some(fds, self._heartbeat(stale))
+
+    def _heartbeat(self, stale: bool) -> bytes:
+        return position_block(self.log.position) if stale else COMMENT
 
     def _told(self, sub: Subscriber) -> int:
         """The last id that the stream was given."""

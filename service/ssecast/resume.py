@@ -122,7 +122,10 @@ class Resumer:
         self._wake.set()
 
     def _go_round_again(self, sub: Subscriber, cursor: int) -> None:
-        """The log evicted more than the segment held, before this stream was through with it."""
+        """The log evicted what this stream needs next, before it was its turn."""
+        if self.source.jetstream is None:
+            self._answer_core(sub, Position(self.hub.log.epoch, cursor))
+            return
         self._add(Waiter(sub, Position(self.hub.log.epoch, cursor), cursor, counted=True))
 
     def _answer_core(self, sub: Subscriber, requested: Position) -> None:

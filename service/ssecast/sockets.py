@@ -1,6 +1,6 @@
 """Writing the same bytes to many descriptors, on several cores where the pod has them, and the options of the listener.
 
-os.write gives up the GIL while the kernel works, and the kernel's share is nearly all of a broadcast.
+The interpreter's lock is given up while the kernel works, and the kernel's share is nearly all of a broadcast.
 """
 
 import os
@@ -9,13 +9,16 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
+from ssecast.aio import AioWriter, Rest
+
 ALONE_BELOW = 500
 """Descriptors under which one thread is faster than the hand-over to others; measured."""
 
+LOOP_BELOW = 16
+"""Descriptors under which a loop is faster than filling the tables of AIO; measured."""
+
 USER_TIMEOUT_MS = 30_000
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
-Rest = list[tuple[int, int]]
 
 
 def write_all(fds: Sequence[int], wire: bytes, rest: Rest) -> None:
@@ -44,25 +47,39 @@ class Flusher:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self._writers = _writers(threads)
         self._jobs: SimpleQueue[tuple[Sequence[int], bytes, Rest] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
-        self._helpers = [threading.Thread(target=self._help, name=f"flush-{n}", daemon=True) for n in range(1, threads)]
+        self._helpers = [
+            threading.Thread(target=self._help, args=[writer], name="flush", daemon=True)
+            for writer in self._writers[1:]
+        ]
         for helper in self._helpers:
             helper.start()
+
+    @property
+    def by_aio(self) -> bool:
+        return isinstance(self._writers[0], AioWriter)
 
     def write_many(self, fds: list[int], wire: bytes) -> Rest:
         """Writes wire to all descriptors; returns (descriptor, bytes written) for those that did not take all of it."""
         rest: Rest = []
-        if self.threads == 1 or len(fds) < ALONE_BELOW:
+        if len(fds) < LOOP_BELOW:
             write_all(fds, wire, rest)
+            return rest
+        first = self._writers[0]
+        if self.threads == 1 or len(fds) < ALONE_BELOW:
+            first.write_all(fds, wire, rest)
             return rest
         share = -(-len(fds) // self.threads)
         others = range(share, len(fds), share)
         for at in others:
             self._jobs.put((fds[at : at + share], wire, rest))
-        write_all(fds[:share], wire, rest)
-        for _ in others:
-            self._done.get()
+        try:
+            first.write_all(fds[:share], wire, rest)
+        finally:
+            for _ in others:
+                self._done.get()
         return rest
 
     def close(self) -> None:
@@ -70,13 +87,33 @@ class Flusher:
             self._jobs.put(None)
         for helper in self._helpers:
             helper.join()
+        for writer in self._writers:
+            writer.close()
 
-    def _help(self) -> None:
+    def _help(self, writer: "AioWriter | LoopWriter") -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                write_all(*job)
+                writer.write_all(*job)
             finally:
                 self._done.put(None)
+
+
+class LoopWriter:
+    """Writes descriptor by descriptor, where the kernel grants no AIO."""
+
+    def write_all(self, fds: Sequence[int], wire: bytes, rest: Rest) -> None:
+        write_all(fds, wire, rest)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def _writers(count: int) -> "list[AioWriter] | list[LoopWriter]":
+    """One per thread, all of one kind."""
+    try:
+        return [AioWriter() for _ in range(count)]
+    except OSError:  # contexts that were made are given back with their objects
+        return [LoopWriter() for _ in range(count)]
 
 
 def bind(host: str, port: int, backlog: int) -> socket.socket:

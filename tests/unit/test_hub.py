@@ -323,9 +323,8 @@ def test_a_break_drops_the_rest_of_a_replay_and_leaves_who_waits_alone() -> None
 def test_after_a_rewind_old_batches_are_not_sent_again() -> None:
     """The numbers are used for the second time, with other events."""
     pod = Pod()
-    pod.join(fd=3)
     pod.send(("a", 1), ("a", 2))
-    pod.join(requested="e-0")
+    assert ids(pod.join(requested="e-0")) == ["e-0"]
     pod.flush(1.0)
     pod.interrupt("rewind", "e", 0)
     pod.publish(Event("a", 1, b"new"))
@@ -550,3 +549,31 @@ def test_kept_batches_do_not_outlive_the_replays() -> None:
     pod.flush(1.0)
     pod.tick(1.1)
     assert not pod.egress.batches
+
+
+def test_a_replay_that_waits_for_its_turn_is_looked_up_again_when_the_log_was_faster() -> None:
+    """Slow is who does not read. Who only waited behind hundreds of others must not pay for it."""
+    pod = Pod(max_events=5)
+    again: list[tuple[object, int]] = []
+    pod.on_evicted = lambda sub, cursor: again.append((sub, cursor))
+    pod.send(*[("a", seq) for seq in range(1, 6)])
+    subs = [pod.join(requested="e-1") for _ in range(ADVANCES_PER_FLUSH + 10)]
+    pod.flush(1.0)
+    pod.send(*[("a", seq) for seq in range(6, 20)])
+    pod.flush(1.1)
+    assert again == [(sub, 1) for sub in subs[ADVANCES_PER_FLUSH:]]
+    assert all(sub.place is Place.WAITING for sub in subs[ADVANCES_PER_FLUSH:])
+    assert not pod.closed
+
+
+def test_while_an_interval_holds_events_back_the_heartbeat_is_a_comment() -> None:
+    pod = Pod(heartbeat=1.0)
+    sub = pod.join(Want((">",), interval=60.0, chunk=False))
+    pod.send(("a", 1))
+    pod.flush(0.0)
+    pod.send(("a", 2))
+    pod.flush(0.1)
+    sub.writes.clear()
+    pod.round(2.0, period=1.0)
+    assert sub.text
+    assert not sub.text.replace(":\n\n", "")
