@@ -290,3 +290,10 @@ def test_a_quota_above_the_affinity_grants_the_affinity(tmp_path: Path, monkeypa
     assert granted_cores(tmp_path) == 2
     (tmp_path / "cpu.max").write_text("900000 100000")
     assert granted_cores(tmp_path) == 3
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    readme = (Path(__file__).parents[2] / "service" / "README.md").read_text()
+    for name, default, text in described():
+        shown = "the cores granted, at most 4" if name == "SSECAST_FLUSH_THREADS" else default
+        assert f"| `{name}` | {shown} | {text} |" in readme
