@@ -10,11 +10,12 @@ import pytest
 
 from loadtest.bench import peers
 from loadtest.bench.machine import record
+from loadtest.bench.measures import Effort
 from loadtest.bench.peers import Need, Peer
 from loadtest.bench.report import write
 from loadtest.bench.results import Results, from_json
 from loadtest.bench.roster import chosen
-from loadtest.bench.scenarios import SCENARIOS, Effort
+from loadtest.bench.scenarios import SCENARIOS
 from loadtest.bench.session import Choice, Run, carry_out, plan
 
 EFFORT = Effort(events=3, bursts=1, seconds=0.5, idle_seconds=0.2, pods=2)

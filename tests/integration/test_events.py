@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -86,7 +87,7 @@ async def test_requests_before_a_stream_on_the_same_connection_are_answered(pod:
 async def test_what_a_client_sends_behind_its_request_is_dropped(pod: Pod, publisher: Nats) -> None:
     client = Client(*await asyncio.open_connection("127.0.0.1", pod.port))
     request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
-    client.writer.write(request + b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.writer.write(request + b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")  # two requests in one piece
     await client.listen()
     await until(lambda: bool(client.events), "the first block")
     client.writer.write(b"more garbage\r\n\r\n" * 1000)
@@ -94,6 +95,54 @@ async def test_what_a_client_sends_behind_its_request_is_dropped(pod: Pod, publi
     assert await client.has(1) == ["after"]
     await client.close()
     await until(lambda: pod.metric("ssecast_streams") == 0, "the slot back")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"],
+        [b"GET /events?subject=events.* HTTP/1.1\r\nhost:x\r\nX-Empty:\r\n\r\n"],
+        [b"GET /ev", b"ents HTTP/1.1\r\nHost: x\r\n", b"\r\n"],
+        [b"GET /events HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"],
+        [b"GET http://x/events HTTP/1.1\r\nHost: x\r\n\r\n"],
+        [b"GET /events HTTP/1.1\r\n\r\n"],
+    ],
+    ids=["plain", "query", "pieces", "body", "absolute", "no headers"],
+)
+async def test_a_request_is_understood_however_it_comes(pod: Pod, publisher: Nats, pieces: list[bytes]) -> None:
+    """A plain head is read by a pattern of our own, everything else by uvicorn's parser: both end in the same stream."""
+    client = Client(*await asyncio.open_connection("127.0.0.1", pod.port))
+    client.writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for piece in pieces:
+        client.writer.write(piece)
+        await asyncio.sleep(0)  # a packet each
+    await client.listen()
+    await until(lambda: bool(client.events), "the first block")
+    await publisher.publish("events.x", b"hello")
+    assert await client.has(1) == ["hello"]
+    assert client.headers["content-type"] == "text/event-stream"
+    assert client.headers["transfer-encoding"] == "chunked"
+    assert "date" in client.headers
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /events HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /events HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+        b"GET /events HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+        b"GET /events HTTP/1.1\nHost: x\n\n\x00",
+        b"GET /events HTTP/9.9\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_a_malformed_head_is_400_and_takes_no_slot(pod: Pod, head: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+    writer.write(head)
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400")
+    await until(lambda: pod.metric("ssecast_streams") == 0, "no slot taken")
 
 
 async def test_a_connection_that_never_sends_a_request_is_closed(pod: Pod) -> None:
