@@ -2,7 +2,7 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := dev,test,check
+EXTRAS := dev,test,check,bench
 ARGS   ?=
 
 # The first of these that is new enough; name another one with `make PYTHON=...`.
@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: install ## a nats-server, one pod and a page at http://127.0.0.1:8080/
 
 test: install ## every test that this machine can run; some of them: make test ARGS="-k resume"
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: install ## the fan-out benchmark against other servers; first try: make bench ARGS=--quick
+	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 check: install ## format, lint, types, import contracts, layout
 	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 
 from ssecast.channel import Channel, Egress, Place, Subscriber, Want, WriteMany
 from ssecast.drain import Closing
@@ -19,8 +20,9 @@ from ssecast.subjects import SubjectTrie
 TICK = 0.1
 """Seconds between two ticks: the grain of heartbeats, ages, stalls and drains."""
 
-ADVANCES_PER_FLUSH = 256
-"""Streams behind that one flush brings forward by a batch: bounds how long live events wait for a resume storm."""
+ADVANCES_PER_FLUSH, ADVANCE_BYTES = 256, 1 << 20
+"""Streams behind that one flush brings forward by a batch, and bytes after which it stops: bounds how long live events
+wait for a resume storm. A megabyte is about a millisecond of the kernel's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,10 @@ class Hub:
 
     def _advance_some(self) -> None:
         ready = self.egress.ready
-        for sub in list(ready)[:ADVANCES_PER_FLUSH]:
+        enough = self.egress.bytes + ADVANCE_BYTES
+        for sub in list(islice(ready, ADVANCES_PER_FLUSH)):
+            if self.egress.bytes >= enough:
+                return
             del ready[sub]
             if self._fell_off(sub):  # not slow: it waited for its turn, and the log was faster
                 self._look_up_again(sub)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -38,7 +39,9 @@ from ssecast.sockets import Flusher, bind, bound_streams
 from ssecast.source import Source, SourceOptions
 from ssecast.tracing import setup
 
-BACKLOG = 4096
+BACKLOG, ACCEPT_QUEUES = 4096, 4
+"""Room for 16,000 connections that come at once, as after a crash of another pod (net.core.somaxconn permitting)."""
+
 RESERVED_DESCRIPTORS = 256
 FAREWELL_RETRY_MS = (50, 1000)
 REFUSED_WINDOW_SECONDS = 10
@@ -152,7 +155,7 @@ class Pod:
 class Server:
     """Runs a pod from its first socket to its last stream."""
 
-    def __init__(self, settings: Settings, public: socket.socket, admin: socket.socket) -> None:
+    def __init__(self, settings: Settings, public: list[socket.socket], admin: list[socket.socket]) -> None:
         self.settings = settings
         self._sockets = (public, admin)
         self._stop = asyncio.Event()
@@ -170,8 +173,8 @@ class Server:
         self.pod.pump.start(self.pod.hub)
         work = [asyncio.ensure_future(each) for each in (self.pod.source.run(), self.pod.resumer.run())]
         serving = [
-            asyncio.ensure_future(server.serve(sockets=[sock]))
-            for server, sock in zip((public, admin), self._sockets, strict=True)
+            asyncio.ensure_future(server.serve(sockets=sockets))
+            for server, sockets in zip((public, admin), self._sockets, strict=True)
         ]
         await self._until_stopped([*work, *serving])
         await self._drain()
@@ -185,9 +188,9 @@ class Server:
 
     def _listeners(self) -> tuple[Listener, Listener]:
         settings, pod = self.settings, self.pod
-        missing = bound_streams(self._sockets[0], settings.client_buffer_bytes)
+        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, settings.client_buffer_bytes)}
         if missing:
-            log.warning("this platform lacks socket options; dead peers are found later", missing=missing)
+            log.warning("this platform lacks socket options; dead peers are found later", missing=sorted(missing))
         publish: Publish | None = pod.publish if settings.publish else None
         app = create_app(
             pod.events,
@@ -254,16 +257,16 @@ class Server:
 
 
 def run(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> int:
-    """Runs one pod until a signal ends it; returns the exit code."""
-    sockets = []
-    for host, port, name in (
-        (settings.host, settings.port, "SSECAST_PORT"),
-        (settings.admin_host, settings.admin_port, "SSECAST_ADMIN_PORT"),
+    """Runs one pod until a signal ends it; returns the exit code. on_ready: called once, when streams are served."""
+    sockets: list[list[socket.socket]] = []
+    for host, port, name, queues in (
+        (settings.host, settings.port, "SSECAST_PORT", ACCEPT_QUEUES),
+        (settings.admin_host, settings.admin_port, "SSECAST_ADMIN_PORT", 1),
     ):
         try:
-            sockets.append(bind(host, port, BACKLOG))
+            sockets.append(bind(host, port, BACKLOG, queues))
         except OSError as wrong:
-            for sock in sockets:
+            for sock in chain.from_iterable(sockets):
                 sock.close()
             print(f"ssecast: cannot listen on {host}:{port} ({name}): {wrong.strerror}", file=sys.stderr)
             return 1

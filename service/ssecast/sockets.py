@@ -116,12 +116,26 @@ def _writers(count: int) -> "list[AioWriter] | list[LoopWriter]":
         return [LoopWriter() for _ in range(count)]
 
 
-def bind(host: str, port: int, backlog: int) -> socket.socket:
-    """A listening socket. Raises OSError where the address is taken or not ours."""
+def bind(host: str, port: int, backlog: int, queues: int = 1) -> list[socket.socket]:
+    """Listening sockets, each with an accept queue of its own; the kernel spreads new connections over them.
+
+    One queue is as long as net.core.somaxconn allows, whatever the backlog says; when it is full, clients try again
+    after a second, and in a reconnect storm after several. Raises OSError where the address is taken or not ours.
+    """
+    if queues == 1:
+        return [_listen(host, port, backlog, shared=False)]
+    # With SO_REUSEPORT a second pod could listen beside this one unnoticed: the address must be free for one alone.
+    _listen(host, port, backlog, shared=False).close()
+    return [_listen(host, port, backlog, shared=True) for _ in range(queues)]
+
+
+def _listen(host: str, port: int, backlog: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.listen(backlog)
         sock.setblocking(False)

@@ -118,7 +118,7 @@ async def test_a_send_that_blocks_holds_back_its_own_stream_only(hub: Hub) -> No
 
 
 async def test_another_server_streams_without_the_hand_off(hub: Hub) -> None:
-    sock = bind("127.0.0.1", 0, 10)
+    [sock] = bind("127.0.0.1", 0, 10)
     config = uvicorn.Config(app_of(hub), http="h11", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]

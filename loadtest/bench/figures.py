@@ -1,0 +1,120 @@
+"""The figures that ssecast is to reach, and what the measurements say about each. People judge; nothing fails."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loadtest.bench.results import Results, Spread, number
+
+US = "ssecast"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A ratio against a rival, or a value of our own (no rival), with what is asked at least and what is aimed at."""
+
+    what: str
+    scenario: str
+    metric: str
+    rival: str
+    least: float
+    aim: float
+    streams: tuple[int, ...] = ()
+    """Numbers of streams that it is asked for; none: all that were measured."""
+    more_is_better: bool = False
+    scale: float = 1.0
+    unit: str = "x"
+    us: str = US
+
+
+LARGE = (5000, 10_000, 18_000)
+
+FIGURES = (
+    Figure("one event, last stream, against the floor", "one", "last_ms", "floor-n", 1.25, 1.05, LARGE),
+    Figure("the same, one thread each", "one", "last_ms", "floor-1", 1.25, 1.05, LARGE, us="ssecast-1"),
+    Figure("one event, last stream, against the Go hub", "one", "last_ms", "go-hub", 0.85, 0.65, LARGE),
+    Figure("burst of 50, deliveries per second", "burst", "burst50_per_s", "go-hub", 8, 15, more_is_better=True),
+    Figure("p99 of a delivery in that burst", "burst", "burst50_p99_ms", "go-hub", 0.15, 0.07),
+    Figure("memory per stream", "one", "memory_per_stream", "", 2.5, 1.5, LARGE, scale=1e-3, unit=" KB"),
+    Figure("CPU per opened stream", "one", "open_cpu_us", "go-hub", 1.0, 0.6),
+    Figure("the same, all at once", "open", "open_cpu_us", "go-hub", 1.0, 0.6),
+    Figure("until all heads are there, all at once", "open", "heads_ms", "go-hub", 1.5, 1.0),
+    Figure("CPU per event and stream, sustained", "burst", "rate_cpu_us_per_delivery", "go-hub", 0.5, 0.25),
+    Figure("idle", "idle", "cpu_percent", "", 2, 1, unit=" % of a core"),
+    Figure("live p99 during a resume storm, against calm", "resume", "storm_ratio", "", 3, 3),
+    Figure("a fleet against floors in the same layout", "fleet", "last_ms", "floor-n", 1.3, 1.3),
+)
+
+
+def verdicts(results: Results) -> Iterator[tuple[str, str, str, str, str]]:
+    """(what, streams, measured, at least, aim) of each figure that was measured."""
+    for figure in FIGURES:
+        for streams in results.streams(figure.scenario):
+            spread = _measured(results, figure, streams)
+            if spread is not None and streams in (figure.streams or (streams,)):
+                yield (
+                    f"{figure.what} ({figure.us} / {figure.rival})" if figure.rival else figure.what,
+                    f"{streams:,}",
+                    f"{_text(spread, figure)} {_judged(spread.median * figure.scale, figure)}",
+                    f"{number(figure.least)}{figure.unit}",
+                    f"{number(figure.aim)}{figure.unit}",
+                )
+    yield from _growth(results)
+    yield from _subjects(results)
+    yield from _stalled(results)
+
+
+def _measured(results: Results, figure: Figure, streams: int) -> Spread | None:
+    if figure.rival:
+        return results.ratio(figure.scenario, streams, figure.metric, figure.us, figure.rival)
+    return results.spread(figure.scenario, figure.us, streams, figure.metric)
+
+
+def _text(spread: Spread, figure: Figure) -> str:
+    median, least, most = (number(value * figure.scale) for value in spread)
+    return f"{median}{figure.unit}" + (f" ({least}-{most})" if least != most else "")
+
+
+def _judged(value: float, figure: Figure) -> str:
+    def reached(bound: float) -> bool:
+        return value >= bound if figure.more_is_better else value <= bound
+
+    return "✓✓" if reached(figure.aim) else "✓" if reached(figure.least) else "✗"
+
+
+def _growth(results: Results) -> Iterator[tuple[str, str, str, str, str]]:
+    """Time per stream at the most streams against that at the fewest."""
+    sweep = results.streams("one")
+    ends = [results.spread("one", US, streams, "last_ms") for streams in (sweep[:1] + sweep[-1:])]
+    if len(sweep) > 1 and ends[0] and ends[1]:
+        ratio = (ends[1].median / sweep[-1]) / (ends[0].median / sweep[0])
+        mark = "✓" if abs(ratio - 1) <= 0.15 else "✗"
+        yield (
+            "time per stream, most against fewest",
+            f"{sweep[0]:,} - {sweep[-1]:,}",
+            f"{number(ratio)}x {mark}",
+            "1.15x",
+            "1x",
+        )
+
+
+def _subjects(results: Results) -> Iterator[tuple[str, str, str, str, str]]:
+    """An event to one of many subjects against one of few; within noise means within the spread of the few."""
+    sweep = results.streams("selective")
+    ends = [results.spread("selective", US, streams, "last_ms") for streams in (sweep[:1] + sweep[-1:])]
+    if len(sweep) > 1 and ends[0] and ends[1]:
+        shown = f"{number(ends[1].median)} ms / {number(ends[0].median)} ms ({number(ends[0].least)}-{number(ends[0].most)})"
+        yield (
+            "an event to one of N subjects, most against fewest",
+            f"{sweep[0]:,} - {sweep[-1]:,}",
+            shown,
+            "same",
+            "same",
+        )
+
+
+def _stalled(results: Results) -> Iterator[tuple[str, str, str, str, str]]:
+    for streams in results.streams("stalled"):
+        ends = [results.spread("stalled", US, streams, metric) for metric in ("stalled_p99_ms", "calm_p99_ms")]
+        if ends[0] and ends[1]:
+            ratio = ends[0].median / ends[1].median
+            yield ("p99 beside one stalled in ten, against none", f"{streams:,}", f"{number(ratio)}x", "1x", "1x")

@@ -1,0 +1,3 @@
+module ssecast.dev/fanbench
+
+go 1.24

@@ -1,0 +1,1 @@
+"""Other servers of event streams, each as its own documentation recommends it, for the benchmark to stand beside."""
