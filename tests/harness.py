@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from tests.sse_parser import ChunkedDecoder, EventStreamParser, Message
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds until a condition that a test waits for counts as never coming; no test measures time by it."""
 
 

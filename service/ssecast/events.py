@@ -29,6 +29,7 @@ PARAMETERS = {
     "lastEventId": "the id of the last event received",
 }
 MAX_SUBJECTS = 32
+SHORT_QUERY = 256
 MAX_INTERVAL_MS = 60_000
 METHODS = "GET, HEAD, OPTIONS"
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -56,12 +57,15 @@ class BadParameter(ValueError):
             self.as_detail["nearest"] = nearest
 
 
-@lru_cache(maxsize=4096)
 def parse_want(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
     """What the query asks for, and the position in it.
 
     Raises BadParameter: `?subjects=` must not silently mean everything.
     """
+    return (_parse_short if len(query) <= SHORT_QUERY else _parse)(query, served)
+
+
+def _parse(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
     given: dict[str, list[str]] = {}
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace"):
         if not name.startswith("_"):  # cache busters
@@ -77,6 +81,10 @@ def parse_want(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]
     )
     positions = given.get("last_event_id", []) + given.get("lastEventId", [])
     return want, positions[0] if positions and positions[0] else None
+
+
+_parse_short = lru_cache(maxsize=4096)(_parse)
+"""Thousands ask for the same; a limit on the length, or strangers could fill the memory with it."""
 
 
 def _check_name(name: str, values: list[str]) -> None:

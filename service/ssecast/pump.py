@@ -65,7 +65,7 @@ class Pump:
         assert self._hub is not None
         now = time.monotonic()
         self.loop_lag = max(now - due, 0.0)
+        following = max(due + TICK, now)
+        self._ticker = self._loop.call_later(following - now, self._tick, following)  # first: a defect must not stop it
         self._hub.tick(now)
         self.on_tick(now)
-        following = max(due + TICK, now)
-        self._ticker = self._loop.call_later(following - now, self._tick, following)

@@ -58,6 +58,7 @@ class Pod:
         self.started_at = datetime.now(UTC)
         self.capacity = _capacity(settings.max_streams)
         self.flusher = Flusher(settings.flush_threads)
+        log.info("flush", threads=settings.flush_threads, by="aio" if self.flusher.by_aio else "write")
         self.pump = Pump(loop)
         self.events_options = EventsOptions(
             subjects=settings.subjects,
