@@ -13,8 +13,17 @@ from loadtest.bench.results import Results, number
 mpl.rcParams["svg.hashsalt"] = "ssecast"  # the same measurements make the same file
 
 COLOURS = {
-    "ssecast": "#d62728", "ssecast-1": "#ff9896", "go-hub": "#1f77b4", "floor-n": "#222222", "floor-1": "#999999",
-}  # fmt: skip
+    "ssecast": "#c62828",
+    "ssecast-1": "#ff8a80",
+    "go-hub": "#1565c0",
+    "floor-n": "#212121",
+    "floor-1": "#9e9e9e",
+    "fastapi-streaming": "#ef6c00",
+    "sse-starlette": "#00897b",
+    "nchan": "#2e7d32",
+    "express": "#6a1b9a",
+    "express-cluster": "#ab47bc",
+}
 DASHED = ("floor-n", "floor-1")
 
 
