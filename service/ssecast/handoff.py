@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, cast
 
@@ -28,17 +29,37 @@ DOOR = "ssecast_door"
 
 Admit = Callable[[MutableMapping[str, Any]], EventStream | None]
 
+OPENS_PER_TURN = 32
+"""Requests answered between two looks at NATS and the sockets: about two milliseconds."""
+
 HEAD_SECONDS = 10.0
 """A request whose head is not complete after this is closed; so is a connection that sends nothing."""
 
 
 class Door:
-    """What all doormen of a server share. admit: the stream that a plain GET is answered with, or None."""
+    """What all doormen of a server share. admit: the stream that a plain GET is answered with, or None.
+
+    Requests wait here for their turn: a reconnect storm brings thousands at once, and live events must not wait until
+    all of them are opened.
+    """
 
     def __init__(self, admit: Admit) -> None:
         self.admit = admit
+        self._waiting: deque[Doorman] = deque()
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
+
+    def knock(self, doorman: "Doorman") -> None:
+        """Opens for the doorman soon, in the order of arrival."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._open_some)
+        self._waiting.append(doorman)
+
+    def _open_some(self) -> None:
+        for _ in range(min(OPENS_PER_TURN, len(self._waiting))):
+            self._waiting.popleft().open()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._open_some)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head of a stream's response, as uvicorn would write it; uvicorn makes its list anew every second."""
@@ -57,7 +78,7 @@ class Doorman(asyncio.Protocol):
     would read in another way; a head in pieces, another method, a body, an upgrade, a refusal, an error: uvicorn's.
     """
 
-    __slots__ = ("_arguments", "_door", "server_state", "transport", "waiting_since")
+    __slots__ = ("_arguments", "_data", "_door", "server_state", "transport", "waiting_since")
 
     transport: asyncio.Transport
 
@@ -70,6 +91,7 @@ class Doorman(asyncio.Protocol):
     ) -> None:
         self._arguments = (config, server_state, app_state, _loop)
         self._door: Door = getattr(config, DOOR)
+        self._data = b""
         self.server_state = server_state
         self.waiting_since: float | None = None
 
@@ -79,10 +101,18 @@ class Doorman(asyncio.Protocol):
         self.server_state.connections.add(self)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        stream = self._admit(data)
+        if not self._data:
+            self._door.knock(self)
+        self._data += data
+
+    def open(self) -> None:
+        """Answers what has come; called by the door."""
+        if self.transport.is_closing():
+            return
+        stream = self._admit(self._data)
         self.server_state.connections.discard(self)
         if stream is None:
-            self._call_uvicorn(data)
+            self._call_uvicorn(self._data)
         else:
             connection = Connection(stream.hub)
             self.transport.set_protocol(connection)  # type: ignore[arg-type]
