@@ -190,7 +190,7 @@ class HubMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.lookups)
     @rule(index=indexes, most=st.sampled_from([0, 2, 10**6]), filtered=st.booleans(), short=st.booleans())
     def look_up(self, index: int, most: int, filtered: bool, short: bool) -> None:
-        """The resume of a waiting client is found out, by the rules of DESIGN.md 3.1."""
+        """The resume of a waiting client is found out, by the rules for positions."""
         client = self.pick(index, list(self.lookups))
         position, stale = self.lookups.pop(client)
         if client.place is Place.GONE:

@@ -93,7 +93,7 @@ def test_names_are_bounded_and_free_otherwise() -> None:
 
 
 def test_control_blocks_are_what_the_engines_need() -> None:
-    """A position has a name and empty data: FACTS.md 1 says why."""
+    """A position has a name and empty data: Firefox and WebKit ignore an id in a block without data."""
     at = Position("e", 5)
     assert retry_block(2500) == b"retry: 2500\n\n"
     assert position_block(at) == b"event: position\nid: e-5\ndata:\n\n"

@@ -36,7 +36,7 @@ def settings(**values: str) -> Settings:
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
-    """Every setting has a default, those that the design names among them."""
+    """Every setting has a default, and those that others rely on are among them."""
     found = load_settings({"PATH": "/bin"})
     assert (found.port, found.admin_port, found.subjects, found.stream) == (8080, 9090, ("events.>",), "ssecast")
     assert (found.stream_max_bytes, found.log_max_bytes, found.max_payload_bytes) == (2**30, 2**26, 2**20)
