@@ -3,7 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,6 +80,16 @@ async def cancel(task: "asyncio.Future[Any]") -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+
+
+async def until_cancelled(work: Coroutine[Any, Any, None]) -> None:
+    """Runs work that talks to NATS; when this is cancelled, so is the work, however deaf nats-py makes it."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task})
+        task.result()
+    finally:
+        await cancel(task)
 
 
 async def _connect(

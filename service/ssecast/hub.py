@@ -205,8 +205,8 @@ class Hub:
         """The socket took everything that waited in user space."""
         if sub.place is Place.GONE:
             return
-        if self.options.skip_slow and self._fell_off(sub):
-            self._skip(sub)
+        if self._fell_off(sub):  # while its socket was full: too slow for the log
+            self._skip(sub) if self.options.skip_slow else self.close(sub, "slow")
             return
         sub.channel.unblock(sub)
         if self.egress.ready:

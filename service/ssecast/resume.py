@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from ssecast.channel import Place, Subscriber
-from ssecast.dial import cancel
+from ssecast.dial import until_cancelled
 from ssecast.feed import Delivery, Feed
 from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
@@ -93,12 +93,7 @@ class Resumer:
 
     async def run(self) -> None:
         """Answers who waits until it is cancelled. Those that wait while NATS is away wait on."""
-        work = asyncio.create_task(self._run())
-        try:
-            await asyncio.wait({work})
-            work.result()
-        finally:
-            await cancel(work)
+        await until_cancelled(self._run())
 
     async def _run(self) -> None:
         delay = FIRST_DELAY

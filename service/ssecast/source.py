@@ -21,7 +21,7 @@ from nats.aio.subscription import (
     Subscription,
 )
 
-from ssecast.dial import CONNECT_SECONDS, Address, cancel, dial
+from ssecast.dial import CONNECT_SECONDS, Address, dial, until_cancelled
 from ssecast.feed import Delivery, Feed
 from ssecast.frame import Event, refusal
 from ssecast.hub import Hub
@@ -109,12 +109,9 @@ class Source:
 
     async def run(self) -> None:
         """Connects and feeds the hub until it is cancelled."""
-        work = asyncio.create_task(self._run())
         try:
-            await asyncio.wait({work})
-            work.result()
+            await until_cancelled(self._run())
         finally:
-            await cancel(work)
             client, self.nc = self.nc, None
             if client is not None:
                 await client.close()

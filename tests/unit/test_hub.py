@@ -577,3 +577,29 @@ def test_while_an_interval_holds_events_back_the_heartbeat_is_a_comment() -> Non
     pod.round(2.0, period=1.0)
     assert sub.text
     assert not sub.text.replace(":\n\n", "")
+
+
+@pytest.mark.parametrize("skip_slow", [False, True])
+def test_who_falls_off_the_log_while_its_socket_is_full_is_slow_even_if_it_reads_again(skip_slow: bool) -> None:
+    """Judged when the socket takes bytes again: otherwise a reader that dawdles would have a backfill for every batch."""
+    pod = Pod(max_events=3, skip_slow=skip_slow)
+    sub = pod.join()
+    sub.full = True
+    pod.send(("a", 1))
+    pod.flush(1.0)
+    pod.send(*[("a", seq) for seq in range(2, 10)])
+    pod.flush(1.1)
+    sub.full = sub.blocked = False
+    pod.unblock(sub)
+    assert pod.closed["slow"] == (0 if skip_slow else 1)
+    assert pod.gaps["slow"] == (1 if skip_slow else 0)
+
+
+def test_replays_leave_room_for_live_events_after_a_megabyte() -> None:
+    pod = Pod(batch_bytes=10**6)
+    pod.publish(Event("a", 1, b"x" * 600_000))
+    subs = [pod.join(requested="e-0") for _ in range(4)]
+    assert pod.flush(1.0) == 1.0
+    assert [sub.place for sub in subs] == [Place.LANE] * 2 + [Place.BEHIND] * 2
+    pod.flush(1.0)
+    assert all(sub.place is Place.LANE for sub in subs)
