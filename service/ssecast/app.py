@@ -50,7 +50,7 @@ def create_app(
 
 
 class ShortCut:
-    """Takes requests for a stream past the app's router and instrumentation: a third of what opening one costs."""
+    """Takes requests for a stream past the app's router and instrumentation, for which a stream has no use."""
 
     def __init__(self, app: ASGIApp, events: Events) -> None:
         self._app, self._events = app, events

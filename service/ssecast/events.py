@@ -32,6 +32,7 @@ MAX_SUBJECTS = 32
 SHORT_QUERY = 256
 MAX_INTERVAL_MS = 60_000
 METHODS = "GET, HEAD, OPTIONS"
+HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -177,7 +178,7 @@ class Events:
         except BadParameter as wrong:
             raise HTTPException(400, wrong.as_detail) from None
         if method == "HEAD":
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+            return Response(headers=HEADERS_BY_NAME)
         reason = self._refusal()
         return self._refuse(reason, headers.get(b"accept", b"")) if reason else stream
 
@@ -201,7 +202,7 @@ class Events:
         retry = draw_retry(self.options)
         if b"text/event-stream" in accept and not self.options.overload_503:
             body = retry_block(retry) + b": %b, come back\n\n" % reason.encode()
-            return Response(body, headers={name.decode(): value.decode() for name, value in HEADERS})
+            return Response(body, headers=HEADERS_BY_NAME)
         seconds = str(max(1, round(retry / 1000)))
         raise HTTPException(503, f"this pod is {reason}; try again in {seconds} s", {"retry-after": seconds})
 

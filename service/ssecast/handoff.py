@@ -56,10 +56,19 @@ class Door:
         self._waiting.append(doorman)
 
     def _open_some(self) -> None:
-        for _ in range(min(OPENS_PER_TURN, len(self._waiting))):
-            self._waiting.popleft().open()
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._open_some)
+        """One that fails loses its own connection; the others get their turn all the same."""
+        doorman = None
+        try:
+            for _ in range(min(OPENS_PER_TURN, len(self._waiting))):
+                doorman = self._waiting.popleft()
+                doorman.open()
+        except BaseException:
+            if doorman is not None:
+                doorman.transport.abort()
+            raise
+        finally:
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._open_some)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head of a stream's response, as uvicorn would write it; uvicorn makes its list anew every second."""
@@ -74,7 +83,7 @@ class Doorman(asyncio.Protocol):
     """The first protocol of a connection: opens a plain stream at once, and calls uvicorn for everything else.
 
     A whole head that says GET /events in HTTP/1.1 and no more than headers needs no parser, task, cycle or app: opening
-    a stream costs a third (CPU per stream, 5,000 at once). The pattern is strict, so that nothing passes which uvicorn
+    a stream costs half (80 against 160 us of CPU, 5,000 at once). The pattern is strict, so that nothing passes which uvicorn
     would read in another way; a head in pieces, another method, a body, an upgrade, a refusal, an error: uvicorn's.
     """
 
@@ -212,7 +221,7 @@ class Offer:
 class HeadHolder:
     """Stands in for the transport while the head of a stream is sent, so that it leaves with the first block.
 
-    One system call for both: opening streams is a third cheaper than with two (10,000 at once, loopback).
+    One system call for both instead of two.
     """
 
     __slots__ = ("_transport", "head")

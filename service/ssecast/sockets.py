@@ -14,8 +14,8 @@ from ssecast.aio import AioWriter, Rest
 ALONE_BELOW = 500
 """Descriptors under which one thread is faster than the hand-over to others; measured."""
 
-LOOP_BELOW = 16
-"""Descriptors under which a loop is faster than filling the tables of AIO; measured."""
+LOOP_BELOW = 200
+"""Descriptors under which a loop is as fast as AIO: 128 take it 83 us against 98, 250 take it 751 against 601 (loopback)."""
 
 USER_TIMEOUT_MS = 30_000
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
