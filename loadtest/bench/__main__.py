@@ -1,5 +1,6 @@
 """`python -m loadtest.bench`: the command line, and what one sees while it runs."""
 
+import re
 import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from loadtest.bench.session import Choice, Run, busy, carry_out, plan
 WRONG = 2
 RESULTS = ROOT / "loadtest" / "results"
 NAMES = ", ".join(scenario.name for scenario in SCENARIOS)
+NAME = re.compile(r"[A-Za-z0-9.-]*")
 FLEETS_MOST = 10 * MAX_STREAMS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -49,6 +51,8 @@ def bench(
     if redraw is not None:
         write(redraw, *from_json((redraw / "results.json").read_text()))
         return
+    if not NAME.fullmatch(name):
+        _fail(f"--name {name!r} ends the name of a folder: letters, digits, dots and dashes")
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

@@ -40,7 +40,8 @@ FIGURES = (
     Figure("until all heads are there, all at once", "open", "heads_ms", "go-hub", 1.5, 1.0),
     Figure("CPU per event and stream, sustained", "burst", "rate_cpu_us_per_delivery", "go-hub", 0.5, 0.25),
     Figure("idle", "idle", "cpu_percent", "", 2, 1, unit=" % of a core"),
-    Figure("live p99 during a resume storm, against calm", "resume", "storm_ratio", "", 3, 3),
+    Figure("live p99 in a resume storm, against calm with all open", "resume", "storm_ratio", "", 3, 3),
+    Figure("the same, against calm with the live tenth alone", "resume", "storm_growth", "", 3, 3),
     Figure("a fleet against floors in the same layout", "fleet", "last_ms", "floor-n", 1.3, 1.3),
 )
 

@@ -118,24 +118,37 @@ def resume_storm(peer: Peer, streams: int, effort: Effort) -> Metrics:
         caught_up = finish(storm, 60)
         publishing.join()
         during = finish(live)
+        bench.expect(storm, streams, len(calm["events"]))
+        after = bench.deliver(live, live_streams, len(calm["events"]), rate=RATE, seconds=effort.seconds + 60)
+        beside = finish(storm)
     return {
-        **_live(calm, during, caught_up["marked_ms"]),
+        **_live(calm, during, after, caught_up["marked_ms"]),
         "heads_ms": opened["elapsed_ms"],
         "failed": opened["failed"],
         "memory_bytes": peak.rss - before.rss,
         "caught_up_ms": caught_up["marked_ms"],
         "replayed_per_s": streams * missed / max(caught_up["marked_ms"], 1e-3) * 1e3,
-    } | counted([calm, during, caught_up])
+    } | counted([calm, during, after, caught_up, beside])
 
 
-def _live(calm: dict[str, Any], during: dict[str, Any], storm_ms: float) -> Metrics:
-    """When the last live stream had an event, without a storm and within one: p99 over events.
+def _live(calm: dict[str, Any], during: dict[str, Any], after: dict[str, Any], storm_ms: float) -> Metrics:
+    """When the last live stream had an event before, within and after a storm: p99 over events.
 
-    Only events that were sent while the storm lasted: those after it would hide what it did.
+    Only events that were sent while the storm lasted: those after it would hide what it did. Before it, few streams are
+    open; after it, all are, and an event takes as long as one to all of them takes.
     """
     within = during["events"][: max(int(storm_ms * RATE / 1e3) + 1, 1)]
-    quiet, stormy = (_p99([float(event["last_ms"]) for event in events]) for events in (calm["events"], within))
-    return {"calm_p99_ms": quiet, "storm_p99_ms": stormy, "storm_ratio": stormy / quiet, "storm_events": len(within)}
+    few, stormy, many = (
+        _p99([float(event["last_ms"]) for event in events]) for events in (calm["events"], within, after["events"])
+    )
+    return {
+        "calm_p99_ms": few,
+        "storm_p99_ms": stormy,
+        "after_p99_ms": many,
+        "storm_ratio": stormy / many,
+        "storm_growth": stormy / few,
+        "storm_events": len(within),
+    }
 
 
 def _p99(values: list[float]) -> float:

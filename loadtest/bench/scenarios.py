@@ -87,7 +87,9 @@ SCENARIOS = (
             *(
                 "calm_p99_ms",
                 "storm_p99_ms",
+                "after_p99_ms",
                 "storm_ratio",
+                "storm_growth",
                 "storm_events",
                 "heads_ms",
                 "caught_up_ms",

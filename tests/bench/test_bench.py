@@ -53,7 +53,7 @@ def test_bursts_rates_and_streams_that_come_back_are_counted() -> None:
     results = measured("burst", "resume", "selective", peers=(peers.SSECAST,))
     (burst,), (resume,), (selective,) = map(results.of, ("burst", "resume", "selective"))
     assert burst.metrics["deliveries"] == STREAMS * (10 + 50 + 10)
-    assert resume.metrics["deliveries"] == 6 * (10 + 20) + STREAMS * (1000 + 10 + 20)
+    assert resume.metrics["deliveries"] == 6 * (10 + 20 + 10) + STREAMS * (1000 + 10 + 20 + 10)
     assert selective.metrics["deliveries"] == EFFORT.events
     assert selective.metrics["channels_lost"] == 0
     for each in results.measurements:
