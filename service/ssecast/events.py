@@ -14,9 +14,11 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from ssecast.access import Access
 from ssecast.channel import Subscriber, Want
 from ssecast.frame import Format, Position, retry_block
 from ssecast.hub import Hub
+from ssecast.limits import Limits
 from ssecast.stream import HEADERS, EventStream, Receive, Scope, Send
 from ssecast.subjects import covered, problem, reduce
 
@@ -40,8 +42,6 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 class EventsOptions:
     """Values, not settings. Times in seconds unless named otherwise."""
 
-    subjects: tuple[str, ...]
-    capacity: int
     retry_ms: int
     retry_spread_ms: int
     max_age: float
@@ -141,11 +141,12 @@ class Events:
         self,
         hub: Hub,
         options: EventsOptions,
-        starting: Callable[[], bool],
+        limits: Limits,
+        access: Access,
         lookup: Callable[[Subscriber, Position], None],
     ) -> None:
-        self.hub, self.options = hub, options
-        self._starting, self._lookup = starting, lookup
+        self.hub, self.options, self.limits, self.access = hub, options, limits, access
+        self._lookup = lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -157,14 +158,13 @@ class Events:
     def admit(self, scope: Scope) -> EventStream | None:
         """The stream that a plain GET is to be answered with at once; None where there is more to say than that.
 
-        scope needs no more than `query_string` and `headers`.
+        scope needs no more than `query_string`, `headers` and `client`.
         """
-        if self._refusal():
-            return None
         try:
-            return self._stream(scope["query_string"], dict(scope["headers"]))
+            stream = self._stream(scope)
         except BadParameter:
             return None
+        return None if self.limits.refusal(stream.client) else stream
 
     def _respond(self, scope: Scope) -> Any:
         method = scope["method"]
@@ -172,29 +172,24 @@ class Events:
             return Response(status_code=204, headers={"allow": METHODS})
         if method not in ("GET", "HEAD"):
             raise HTTPException(405, f"{method} is not allowed here; use {METHODS}", {"allow": METHODS})
-        headers = dict(scope["headers"])
         try:
-            stream = self._stream(scope["query_string"], headers)
+            stream = self._stream(scope)
         except BadParameter as wrong:
             raise HTTPException(400, wrong.as_detail) from None
         if method == "HEAD":
             return Response(headers=HEADERS_BY_NAME)
-        reason = self._refusal()
-        return self._refuse(reason, headers.get(b"accept", b"")) if reason else stream
+        reason = self.limits.refusal(stream.client)
+        return self._refuse(reason, dict(scope["headers"]).get(b"accept", b"")) if reason else stream
 
-    def _stream(self, query: bytes, headers: dict[bytes, bytes]) -> EventStream:
+    def _stream(self, scope: Scope) -> EventStream:
         """Raises BadParameter."""
-        want, requested = parse_want(query, self.options.subjects)
+        headers, query = dict(scope["headers"]), scope["query_string"]
+        grant = self.access.grant(scope["headers"], query)
+        want, requested = parse_want(query, grant.subscribe)
         last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
         lifetime = self.options.max_age * random.uniform(0.8, 1.0)
-        return EventStream(self.hub, want, last_event_id, lifetime, self._lookup)
-
-    def _refusal(self) -> str | None:
-        if self._starting():
-            return "starting"
-        if self.hub.is_draining:
-            return "draining"
-        return "full" if self.hub.streams >= self.options.capacity else None
+        client = grant.subject or _address(scope)
+        return EventStream(self.hub, want, last_event_id, lifetime, self._lookup, client)
 
     def _refuse(self, reason: str, accept: bytes) -> Response:
         """A browser gives up for good after any error, so it is told when to come back on a stream that ends."""
@@ -205,6 +200,11 @@ class Events:
             return Response(body, headers=HEADERS_BY_NAME)
         seconds = str(max(1, round(retry / 1000)))
         raise HTTPException(503, f"this pod is {reason}; try again in {seconds} s", {"retry-after": seconds})
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def draw_retry(options: EventsOptions) -> int:

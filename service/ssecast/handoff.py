@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ssecast.stream import CLOSE, HANDOFF, HEADERS, Connection, EventStream
+from ssecast.stream import CLOSE, HANDOFF, HEADERS, Connection, EventStream, Headers
 
 PLAIN_REQUEST = re.compile(
     rb"GET /events(?:\?(?P<query>[!-\"$-~]*))? HTTP/1\.1\r\n"
@@ -46,8 +46,8 @@ class Door:
     def __init__(self, admit: Admit) -> None:
         self.admit = admit
         self._waiting: deque[Doorman] = deque()
-        self._headers: list[tuple[bytes, bytes]] | None = None
-        self._head = b""
+        self._default_headers: list[tuple[bytes, bytes]] | None = None
+        self._heads: dict[Headers, bytes] = {}
 
     def knock(self, doorman: "Doorman") -> None:
         """Opens for the doorman soon, in the order of arrival."""
@@ -70,13 +70,17 @@ class Door:
             if self._waiting:
                 asyncio.get_running_loop().call_soon(self._open_some)
 
-    def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    def head(self, default_headers: list[tuple[bytes, bytes]], own_headers: Headers) -> bytes:
         """The head of a stream's response, as uvicorn would write it; uvicorn makes its list anew every second."""
-        if default_headers is not self._headers:
-            headers = [*default_headers, *HEADERS, CLOSE, (b"transfer-encoding", b"chunked")]
+        if default_headers is not self._default_headers:
+            self._default_headers = default_headers
+            self._heads.clear()
+        head = self._heads.get(own_headers)
+        if head is None:
+            headers = [*default_headers, *HEADERS, *own_headers, CLOSE, (b"transfer-encoding", b"chunked")]
             lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            self._headers, self._head = default_headers, b"HTTP/1.1 200 OK\r\n%b\r\n" % lines
-        return self._head
+            head = self._heads[own_headers] = b"HTTP/1.1 200 OK\r\n%b\r\n" % lines
+        return head
 
 
 class Doorman(asyncio.Protocol):
@@ -125,7 +129,7 @@ class Doorman(asyncio.Protocol):
         else:
             connection = Connection(stream.hub)
             self.transport.set_protocol(connection)  # type: ignore[arg-type]
-            head = self._door.head(self.server_state.default_headers)
+            head = self._door.head(self.server_state.default_headers, stream.headers)
             stream.open(connection, self.transport, head, chunk=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -146,7 +150,7 @@ class Doorman(asyncio.Protocol):
         headers = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
         if not NOT_PLAIN.isdisjoint([name for name, _ in headers]):
             return None
-        return self._door.admit({"query_string": plain["query"] or b"", "headers": headers})
+        return self._door.admit({"query_string": plain["query"] or b"", "headers": headers, "client": None})
 
     def _call_uvicorn(self, data: bytes) -> None:
         protocol = HandoffProtocol(*self._arguments)

@@ -23,6 +23,7 @@ import structlog
 import uvloop
 
 from ssecast import __version__
+from ssecast.access import Open
 from ssecast.admin import create_admin
 from ssecast.app import Publish, PublishFailed, create_app
 from ssecast.events import Events, EventsOptions, draw_retry
@@ -30,6 +31,7 @@ from ssecast.frame import Position
 from ssecast.handoff import Listener, listener
 from ssecast.hub import Hub, HubOptions
 from ssecast.jetstream import JetStreamError
+from ssecast.limits import Limits
 from ssecast.log import EventLog
 from ssecast.metrics import Metrics
 from ssecast.pump import Pump
@@ -61,8 +63,6 @@ class Pod:
         log.info("flush", threads=settings.flush_threads, by="aio" if self.flusher.by_aio else "write")
         self.pump = Pump(loop)
         self.events_options = EventsOptions(
-            subjects=settings.subjects,
-            capacity=self.capacity,
             retry_ms=settings.retry_ms,
             retry_spread_ms=settings.retry_spread_ms,
             max_age=settings.max_age_seconds,
@@ -84,7 +84,9 @@ class Pod:
         self.resumer = Resumer(
             self.hub, self.source, ResumeOptions(settings.resume_max_events, settings.resume_max_bytes)
         )
-        self.events = Events(self.hub, self.events_options, lambda: not self.source.ready, self.resumer.lookup)
+        self.limits = Limits(self.hub, self.capacity, lambda: not self.source.ready)
+        self.access = Open(settings.subjects)
+        self.events = Events(self.hub, self.events_options, self.limits, self.access, self.resumer.lookup)
         self.metrics = Metrics(self.hub, self.pump, self.source, self.capacity)
         self.tracing = setup(os.environ)
         self._refused: deque[tuple[float, int]] = deque()

@@ -13,6 +13,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 HANDOFF = "ssecast.handoff"
 """Key of the ASGI scope under which a server offers its connection."""
 
@@ -152,7 +154,10 @@ async def _disconnected(receive: Receive) -> None:
 
 
 class EventStream:
-    """The response of /events: sends the head through the normal stack, then hands the connection to the hub."""
+    """The response of /events: sends the head through the normal stack, then hands the connection to the hub.
+
+    client: whose stream it is, for limits. headers: of the response, beside those of every stream.
+    """
 
     def __init__(
         self,
@@ -161,14 +166,17 @@ class EventStream:
         requested: str | None,
         lifetime: float,
         lookup: Callable[[Subscriber, Position], None],
+        client: str = "",
+        headers: Headers = (),
     ) -> None:
         self.hub, self._want, self._requested = hub, want, requested
         self._lifetime, self._lookup = lifetime, lookup
+        self.client, self.headers = client, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handoff: Handoff | None = scope.get(HANDOFF)
         can_be_had = handoff is not None and handoff.prepare()
-        headers = [*HEADERS, CLOSE] if can_be_had else [*HEADERS]
+        headers = [*HEADERS, *self.headers, CLOSE] if can_be_had else [*HEADERS, *self.headers]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if handoff is not None and can_be_had:
             connection = Connection(self.hub)

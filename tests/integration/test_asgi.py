@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import uvicorn
 
+from ssecast.access import Open
 from ssecast.app import create_app
 from ssecast.events import Events, EventsOptions
 from ssecast.frame import Event
 from ssecast.hub import Hub, HubOptions
+from ssecast.limits import Limits
 from ssecast.log import EventLog
 from ssecast.pump import Pump
 from ssecast.sockets import Flusher, bind
@@ -33,8 +35,9 @@ async def hub() -> AsyncIterator[Hub]:
 
 
 def app_of(hub: Hub) -> Any:
-    options = EventsOptions(("events.>",), 100, 1000, 0, 0.0)
-    events = Events(hub, options, lambda: False, lambda sub, _: hub.close(sub, "error"))
+    options = EventsOptions(1000, 0, 0.0)
+    limits = Limits(hub, 100, lambda: False)
+    events = Events(hub, options, limits, Open(("events.>",)), lambda sub, _: hub.close(sub, "error"))
     return create_app(events, subjects=("events.>",), publish=None, page=False, max_payload_bytes=1000)
 
 
