@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loadtest.bench import toolchain
 from loadtest.bench.machine import record
-from loadtest.bench.peers import MAX_STREAMS, ROOT
+from loadtest.bench.peers import MAX_STREAMS, ROOT, before
 from loadtest.bench.report import figures, write
 from loadtest.bench.results import Results, from_json
 from loadtest.bench.roster import chosen
@@ -40,6 +40,9 @@ def bench(
     streams: Annotated[list[int] | None, typer.Option(min=10, help="Instead of the scenario's own sweep.")] = None,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="How often each peer runs.")] = 3,
     name: Annotated[str, typer.Option(help="Ends the name of the folder of results.")] = "",
+    against: Annotated[
+        Path | None, typer.Option(help="Another checkout, whose pod is measured side by side with this one's.")
+    ] = None,
     redraw: Annotated[
         Path | None, typer.Option(help="Measure nothing: write a folder's tables and plots anew.")
     ] = None,
@@ -57,7 +60,8 @@ def bench(
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         toolchain.build()
-        peers, skipped = chosen(peer or ())
+        others = [] if against is None else [before(against)]
+        peers, skipped = chosen(peer or (["ssecast"] if others else ()))
         wanted = _scenarios(scenario or ())
     except (ValueError, RuntimeError) as wrong:
         _fail(str(wrong))
@@ -66,8 +70,8 @@ def bench(
         _fail(f"at most {most:,} streams: a process may open only so many files")
     for sentence in skipped:
         screen.print(sentence, highlight=False, style="yellow")
-    choice = Choice(wanted, peers, rounds, streams or (), quick, named=bool(peer))
-    machine = record()  # before: what is measured is what was there when it began
+    choice = Choice(wanted, [*peers, *others], rounds, streams or (), quick, named=bool(peer or others))
+    machine = record(against)  # before: what is measured is what was there when it began
     results, notes = _with_progress(choice)
     folder = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{name or ('quick' if quick else machine['commit'].split()[0])}"
     write(folder, results, machine, [*skipped, *notes, *busy(results.measurements)])

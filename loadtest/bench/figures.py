@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loadtest.bench.peers import BEFORE
 from loadtest.bench.results import Results, Spread, number
 
 US = "ssecast"
@@ -36,13 +37,22 @@ FIGURES = (
     Figure("p99 of a delivery in that burst", "burst", "burst50_p99_ms", "go-hub", 0.15, 0.07),
     Figure("memory per stream", "one", "memory_per_stream", "", 2.5, 1.5, LARGE, scale=1e-3, unit=" KB"),
     Figure("CPU per opened stream", "one", "open_cpu_us", "go-hub", 1.0, 0.6),
-    Figure("the same, all at once", "open", "open_cpu_us", "go-hub", 1.0, 0.6),
+    Figure("CPU per opened stream, all at once", "open", "open_cpu_us", "go-hub", 1.0, 0.6),
     Figure("until all heads are there, all at once", "open", "heads_ms", "go-hub", 1.5, 1.0),
     Figure("CPU per event and stream, sustained", "burst", "rate_cpu_us_per_delivery", "go-hub", 0.5, 0.25),
     Figure("idle", "idle", "cpu_percent", "", 2, 1, unit=" % of a core"),
     Figure("live p99 in a resume storm, against calm with all open", "resume", "storm_ratio", "", 3, 3),
     Figure("the same, against calm with the live tenth alone", "resume", "storm_growth", "", 3, 3),
     Figure("a fleet against floors in the same layout", "fleet", "last_ms", "floor-n", 1.3, 1.3),
+    Figure("one event, last stream, against before", "one", "last_ms", BEFORE, 1.05, 1.0),
+    Figure("memory per stream, against before", "one", "memory_per_stream", BEFORE, 1.05, 1.0),
+    Figure("CPU per opened stream, against before", "open", "open_cpu_us", BEFORE, 1.05, 1.0),
+    Figure("until all heads are there, against before", "open", "heads_ms", BEFORE, 1.05, 1.0),
+    Figure("burst of 50, last delivery p99, against before", "burst", "burst50_p99_ms", BEFORE, 1.05, 1.0),
+    Figure(
+        "CPU per event and stream, sustained, against before", "burst", "rate_cpu_us_per_delivery", BEFORE, 1.05, 1.0
+    ),
+    Figure("idle CPU, against before", "idle", "cpu_percent", BEFORE, 1.05, 1.0),
 )
 
 

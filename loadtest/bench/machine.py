@@ -17,8 +17,8 @@ OTHERS = "others_percent"
 PACKAGES = ("uvicorn", "uvloop", "fastapi", "starlette")
 
 
-def record() -> dict[str, str]:
-    """What ran where, by name."""
+def record(against: Path | None = None) -> dict[str, str]:
+    """What ran where, by name; against: the checkout that was measured beside this one."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cpu": _cpu(),
@@ -28,7 +28,8 @@ def record() -> dict[str, str]:
         "python": platform.python_version(),
         "go": go("env", "GOVERSION"),
         "nats-server": _output(find_nats_server(), "--version").rpartition(" ")[2],
-        "commit": _commit(),
+        "commit": _commit(ROOT),
+        **({"before": _commit(against)} if against else {}),
         **{name: version(name) for name in PACKAGES},
     }
 
@@ -68,11 +69,10 @@ def _cpu() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
-    commit = _output("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD") or "unknown"
-    changed = _output(
-        "git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", "--", "service", "loadtest"
-    )
+def _commit(checkout: Path) -> str:
+    git = ("git", "-C", str(checkout))
+    commit = _output(*git, "rev-parse", "--short=12", "HEAD") or "unknown"
+    changed = _output(*git, "status", "--porcelain", "--untracked-files=no", "--", "service", "loadtest")
     return f"{commit} with changes" if changed else commit
 
 

@@ -93,6 +93,17 @@ SSECAST = Peer(
     subject_query="subject={subject}",
 )
 SSECAST_1 = replace(SSECAST, name="ssecast-1", env={**SSECAST.env, "SSECAST_FLUSH_THREADS": "1"}, threads=1)
+BEFORE = "before"
+
+
+def before(checkout: Path) -> Peer:
+    """The pod of another checkout, such as the one a change started from. Raises ValueError where there is none."""
+    service = checkout.resolve() / "service"
+    if not (service / "ssecast" / "__main__.py").exists():
+        raise ValueError(f"--against {checkout} is no checkout of ssecast: it has no service/ssecast")
+    return replace(SSECAST, name=BEFORE, env={**SSECAST.env, "PYTHONPATH": str(service)})
+
+
 GO_HUB = Peer("go-hub", [str(FANBENCH), "hub"], threads=ALL_CORES)
 FLOOR_1 = Peer("floor-1", [str(FANBENCH), "floor", "-threads", "1"])
 FLOOR_N = Peer("floor-n", [str(FANBENCH), "floor", "-threads", str(FLUSH_THREADS)], threads=ALL_CORES)

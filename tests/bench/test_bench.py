@@ -99,6 +99,35 @@ def test_a_peer_that_is_not_installed_is_skipped_with_the_line_that_installs_it(
         chosen(["nobody"])
 
 
+@pytest.mark.usefixtures("fanbench")
+def test_the_pod_of_another_checkout_is_measured_beside_this_one(tmp_path: Path) -> None:
+    """The other checkout's code runs: this one says so in its log, and ends."""
+    room = tmp_path / "service" / "ssecast"
+    room.mkdir(parents=True)
+    (room / "__init__.py").touch()
+    (room / "__main__.py").write_text("raise SystemExit('the other checkout')")
+    choice = Choice([BY_NAME["open"]], [peers.before(tmp_path), peers.FLOOR_1], 1, (10,), effort=EFFORT, named=True)
+    results, notes = carry_out(choice, list(plan(choice)), lambda run, outcome: None)
+    assert results.peers("open") == ["floor-1"]
+    assert "the other checkout" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--against", "/nowhere"], "--against /nowhere is no checkout of ssecast: it has no service/ssecast"),
+        (["--name", "a/b"], "--name 'a/b' ends the name of a folder: letters, digits, dots and dashes"),
+        (["--scenario", "two"], "two is no scenario; there are one, burst"),
+        (["--streams", "20000"], "at most 19,000 streams"),
+    ],
+)
+def test_a_wrong_option_is_a_sentence_and_nothing_is_measured(arguments: list[str], sentence: str) -> None:
+    command = [sys.executable, "-m", "loadtest.bench", *arguments]
+    done = subprocess.run(command, cwd=peers.ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert sentence in " ".join(done.stderr.split())
+
+
 def test_the_port_is_the_last_argument_unless_a_place_for_it_is_named() -> None:
     places = {"port": 5, "admin_port": 6, "nats_url": "nats://x"}
     assert Peer("a", ["a"]).command_line(places) == ["a", "5"]
