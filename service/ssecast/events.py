@@ -209,4 +209,4 @@ def _address(scope: Scope) -> str:
 
 def draw_retry(options: EventsOptions) -> int:
     """Milliseconds until a client comes back, spread because browsers add no jitter of their own."""
-    return options.retry_ms + random.randint(0, options.retry_spread_ms)
+    return options.retry_ms + int(random.random() * (options.retry_spread_ms + 1))  # randint takes four times as long

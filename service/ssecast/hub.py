@@ -67,6 +67,7 @@ class Hub:
         self._trie: SubjectTrie[Channel] = SubjectTrie()
         self._dirty: dict[Channel, None] = {}
         self._held: list[tuple[float, int, Channel]] = []
+        self._greeted, self._greeting = Position("", -1), b""
 
     @property
     def streams(self) -> int:
@@ -355,8 +356,10 @@ class Hub:
 
     def _greet(self, sub: Subscriber, seq: int) -> None:
         sub.told = seq
-        position = position_block(Position(self.log.epoch, seq))
-        self._write(sub, retry_block(self.draw_retry(False)) + position)
+        if self._greeted != (self.log.epoch, seq):  # of thousands that come at once, most start at the same position
+            self._greeted = Position(self.log.epoch, seq)
+            self._greeting = position_block(self._greeted)
+        self._write(sub, retry_block(self.draw_retry(False)) + self._greeting)
 
     def _send_gap(self, sub: Subscriber, requested: str, seq: int, reason: str) -> None:
         self.gaps[reason] += 1

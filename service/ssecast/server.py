@@ -4,6 +4,7 @@ uvicorn waits for connections before it runs the lifespan's shutdown, so the dra
 """
 
 import asyncio
+import gc
 import os
 import random
 import resource
@@ -43,6 +44,10 @@ from ssecast.tracing import setup
 
 BACKLOG, ACCEPT_QUEUES = 4096, 4
 """Room for 16,000 connections that come at once, as after a crash of another pod (net.core.somaxconn permitting)."""
+
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Objects until a collection, and collections until one of the next generation. A stream is a handful of objects that live
+long; with Python's thresholds (700, 10, 10) looking through them took 3 % of the CPU of opening it."""
 
 RESERVED_DESCRIPTORS = 256
 FAREWELL_RETRY_MS = (50, 1000)
@@ -277,6 +282,9 @@ def run(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> int:
     async def main() -> None:
         await Server(settings, *sockets).run(on_ready)
 
+    gc.collect()
+    gc.freeze()  # modules and classes stay for good
+    gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(main())
     return 0
 
