@@ -9,6 +9,7 @@ from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, pods
+from tests.peers import Peer
 
 
 @pytest.fixture
@@ -41,3 +42,5 @@ async def no_client_left_open() -> AsyncIterator[None]:
     yield
     while Client.made:
         await Client.made.pop().close()
+    while Peer.made:
+        Peer.made.pop().close()

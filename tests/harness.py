@@ -58,6 +58,7 @@ class Pod:
             "SSECAST_RETRY_SPREAD_MS": "200",
         }
         self.configure(**settings)
+        self.command = [sys.executable, "-m", "ssecast", "serve"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, **settings: object) -> None:
@@ -74,8 +75,7 @@ class Pod:
 
     def _spawn(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "ssecast", "serve"]
-            self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(self.command, env=self.environ, stdout=log, stderr=subprocess.STDOUT)
 
     def _answers(self, path: str) -> bool:
         assert self.process is not None
@@ -108,6 +108,23 @@ class Pod:
             return answer.status, json.loads(text) if is_json and text else text
         finally:
             connection.close()
+
+    @property
+    def load(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.admin("GET", "/load")[1]
+        return answer
+
+    @property
+    def open_files(self) -> int:
+        """Descriptors that the process holds."""
+        assert self.process is not None
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    @property
+    def resident_bytes(self) -> int:
+        assert self.process is not None
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def metric(self, name: str) -> float:
         """The value of one sample line, given as it stands in the exposition."""

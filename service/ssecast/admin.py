@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 
 from ssecast.frame import Position
-from ssecast.metrics import CLOSED
+from ssecast.metrics import CLOSED, REFUSED
 
 WINDOW_MAX_SECONDS = 86_400
 SHED_MAX = 10**6
@@ -140,6 +140,7 @@ def _add_load(app: FastAPI, pod: AdminPod) -> None:
             "drain_deadline": _rfc3339(pod.drain_deadline_at),
             "opened_total": hub.opened,
             "refused_total": sum(hub.refused.values()),
+            "refused_by_reason": dict.fromkeys(REFUSED, 0) | dict(hub.refused),
             "refused_per_second": pod.refused_per_second,
             "closed_total": dict.fromkeys(CLOSED, 0) | dict(hub.closed),
             "position": _position(hub.log.position),

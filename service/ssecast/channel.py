@@ -25,6 +25,9 @@ WriteMany = Callable[[list[int], bytes], Sequence[tuple[int, int]]]
 """Writes the bytes to every descriptor; returns (descriptor, bytes written) for those that did not take all of them."""
 
 
+Bytes = bytes | memoryview
+
+
 class Place(IntEnum):
     """Where a subscriber stands, and so who moves it next."""
 
@@ -54,22 +57,24 @@ class Subscriber:
 
     fd is the descriptor that bytes may be written to directly, -1 where there is none (TLS, other ASGI servers).
     The room that owns the socket provides write, end and abort, sets `blocked` while bytes wait in user space,
-    and tells the hub when they are gone. told is the seq of the last id that this stream was given.
+    and tells the hub when they are gone. told is the seq of the last id that this stream was given. client is whose
+    stream it is, empty where nobody counts.
     """
 
-    __slots__ = ("blocked", "channel", "cursor", "expires_at", "fd", "log", "number", "place", "told")
+    __slots__ = ("blocked", "channel", "client", "cursor", "expires_at", "fd", "log", "number", "place", "told")
 
     channel: "Channel"
     log: EventLog
 
     def __init__(self, fd: int = -1) -> None:
         self.fd = fd
-        self.place = Place.WAITING
+        self.place = Place.GONE  # until the hub opens it
         self.blocked = False
+        self.client = ""
         self.cursor = self.told = self.number = 0
         self.expires_at = 0.0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         """Sends bytes after all that was sent before; what the socket does not take waits in user space."""
         raise NotImplementedError
 
@@ -168,6 +173,13 @@ class Channel:
         else:
             self.egress.ready[sub] = None
 
+    def hold_back(self, sub: Subscriber, cursor: int) -> None:
+        """A blocked one goes on from another cursor when its socket takes something; it has been blocked all along."""
+        since = self.egress.blocked.get(sub, self.egress.now)
+        self.take_out(sub)
+        sub.log, sub.cursor, sub.place = self.log, cursor, Place.BEHIND
+        self.egress.blocked[sub] = since
+
     def take_out(self, sub: Subscriber) -> None:
         """Removes a subscriber from wherever it stands: at once, for its descriptor may be another's a moment later."""
         if self.lane.get(sub.fd) is sub:
@@ -211,7 +223,7 @@ class Channel:
         """Writes a block that is no event to some of the lane."""
         wire = self.wrap(block)
         for fd, done in self.egress.write_many(fds, wire):
-            self._overflow(self.lane[fd], wire[done:])
+            self._overflow(self.lane[fd], memoryview(wire)[done:])
 
     def send_to(self, sub: Subscriber, block: bytes) -> None:
         """The same to one subscriber that has no descriptor."""
@@ -247,13 +259,16 @@ class Channel:
         fds = list(self.lane)
         if fds:
             for fd, done in self.egress.write_many(fds, wire):
-                self._overflow(self.lane[fd], wire[done:])
+                self._overflow(self.lane[fd], memoryview(wire)[done:])
         for sub in list(self.indirect):
             self._overflow(sub, wire)
         self.egress.sent(len(frames), len(wire), len(fds) + len(self.indirect))
 
-    def _overflow(self, sub: Subscriber, rest: bytes) -> None:
-        """Hands the rest to the transport; a subscriber whose socket stays full leaves the lane."""
+    def _overflow(self, sub: Subscriber, rest: Bytes) -> None:
+        """Hands the rest to the transport; a subscriber whose socket stays full leaves the lane.
+
+        The rest is a view: thousands that stall in one broadcast hold on to one piece of bytes, not to a copy each.
+        """
         sub.write(rest)
         if sub.blocked:
             self.take_out(sub)

@@ -3,6 +3,7 @@
 A plain ASGI endpoint: it stands inside the FastAPI app and its middlewares, but pays for no dependency injection.
 """
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 
 from ssecast.access import Access
 from ssecast.channel import Subscriber, Want
-from ssecast.frame import Format, Position, retry_block
+from ssecast.frame import Format, Position
 from ssecast.hub import Hub
-from ssecast.limits import Limits
-from ssecast.stream import HEADERS, EventStream, Receive, Scope, Send
+from ssecast.limits import CLIENT, Limits
+from ssecast.stream import HEADERS, Answer, EventStream, Headers, Receive, Scope, Send, come_back
 from ssecast.subjects import covered, problem, reduce
 
 PARAMETERS = {
@@ -31,10 +32,22 @@ PARAMETERS = {
     "lastEventId": "the id of the last event received",
 }
 MAX_SUBJECTS = 32
+MAX_TOKENS = 256
+"""Of all subjects together: each may cost the trie a node of half a kilobyte."""
+
 SHORT_QUERY = 256
 MAX_INTERVAL_MS = 60_000
 METHODS = "GET, HEAD, OPTIONS"
+STREAM_HEADERS: Headers = tuple(HEADERS)
 HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
+REFUSALS = {
+    "starting": "this pod is starting",
+    "draining": "this pod is draining",
+    "full": "this pod is full",
+    "memory": "this pod is short of memory",
+    "descriptors": "this pod is short of open files",
+    CLIENT: "this client has as many streams as one client may have",
+}
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -102,6 +115,9 @@ def _subjects(asked: list[str], served: tuple[str, ...]) -> tuple[str, ...]:
         return served
     if len(asked) > MAX_SUBJECTS:
         raise BadParameter("subject", asked[-1], f"is given more than {MAX_SUBJECTS} times", PARAMETERS["subject"])
+    if sum(subject.count(".") + 1 for subject in asked) > MAX_TOKENS:
+        many = f"brings the tokens of all subjects to more than {MAX_TOKENS}"
+        raise BadParameter("subject", asked[-1], many, PARAMETERS["subject"])
     for subject in asked:
         wrong = problem(subject)
         if wrong:
@@ -155,16 +171,15 @@ class Events:
             response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
         await response(scope, receive, send)
 
-    def admit(self, scope: Scope) -> EventStream | None:
-        """The stream that a plain GET is to be answered with at once; None where there is more to say than that.
+    def admit(self, scope: Scope) -> EventStream | Answer | None:
+        """The stream or the refusal that a plain GET gets at once; None where there is more to say than that.
 
         scope needs no more than `query_string`, `headers` and `client`.
         """
         try:
-            stream = self._stream(scope)
+            return self._stream_or_refusal(scope)
         except BadParameter:
             return None
-        return None if self.limits.refusal(stream.client) else stream
 
     def _respond(self, scope: Scope) -> Any:
         method = scope["method"]
@@ -173,13 +188,25 @@ class Events:
         if method not in ("GET", "HEAD"):
             raise HTTPException(405, f"{method} is not allowed here; use {METHODS}", {"allow": METHODS})
         try:
-            stream = self._stream(scope)
+            found = self._stream(scope) if method == "HEAD" else self._stream_or_refusal(scope)
         except BadParameter as wrong:
             raise HTTPException(400, wrong.as_detail) from None
         if method == "HEAD":
             return Response(headers=HEADERS_BY_NAME)
-        reason = self.limits.refusal(stream.client)
-        return self._refuse(reason, dict(scope["headers"]).get(b"accept", b"")) if reason else stream
+        if isinstance(found, Answer):
+            headers = {name.decode(): value.decode() for name, value in found.headers}
+            return Response(found.body, found.status, headers)
+        return found
+
+    def _stream_or_refusal(self, scope: Scope) -> EventStream | Answer:
+        """A pod that takes nobody reads no further: thousands may come at once. Raises BadParameter."""
+        reason = self.limits.closed()
+        if reason is None:
+            stream = self._stream(scope)
+            reason = self.limits.refusal(stream.client)
+            if reason is None:
+                return stream
+        return self._refuse(reason, dict(scope["headers"]).get(b"accept", b""))
 
     def _stream(self, scope: Scope) -> EventStream:
         """Raises BadParameter."""
@@ -188,18 +215,20 @@ class Events:
         want, requested = parse_want(query, grant.subscribe)
         last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
         lifetime = self.options.max_age * random.uniform(0.8, 1.0)
-        client = grant.subject or _address(scope)
-        return EventStream(self.hub, want, last_event_id, lifetime, self._lookup, client)
+        client = self.limits.client(grant.subject, _address(scope))
+        refusal = self.limits.refusal
+        return EventStream(self.hub, want, last_event_id, lifetime, self._lookup, client, refusal=refusal)
 
-    def _refuse(self, reason: str, accept: bytes) -> Response:
+    def _refuse(self, reason: str, accept: bytes) -> Answer:
         """A browser gives up for good after any error, so it is told when to come back on a stream that ends."""
         self.hub.refused[reason] += 1
         retry = draw_retry(self.options)
         if b"text/event-stream" in accept and not self.options.overload_503:
-            body = retry_block(retry) + b": %b, come back\n\n" % reason.encode()
-            return Response(body, headers=HEADERS_BY_NAME)
-        seconds = str(max(1, round(retry / 1000)))
-        raise HTTPException(503, f"this pod is {reason}; try again in {seconds} s", {"retry-after": seconds})
+            return Answer(200, STREAM_HEADERS, come_back(retry, reason))
+        seconds = max(1, round(retry / 1000))
+        body = {"detail": f"{REFUSALS[reason]}; try again in {seconds} s"}
+        headers: Headers = ((b"content-type", b"application/json"), (b"retry-after", b"%d" % seconds))
+        return Answer(429 if reason == CLIENT else 503, headers, json.dumps(body).encode())
 
 
 def _address(scope: Scope) -> str:

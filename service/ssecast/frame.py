@@ -20,6 +20,12 @@ MAX_NAME = 128
 COMMENT = b":\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
+JSON_KEPT = 2
+"""The JSON form is kept where it is at most so many times as long as the plain one, and JSON_HEAD: escapes can make it six
+times as long, and publishers must not fill the memory with it."""
+
+JSON_HEAD = 512
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # lone surrogates have no UTF-8 form
 _POSITION = re.compile(r"([0-9a-z]{1,40})-(0|[1-9][0-9]{0,18})", re.ASCII)
 
@@ -66,7 +72,8 @@ class Event(NamedTuple):
 
 
 class Frame:
-    """One event as SSE bytes. The JSON form is built when first asked for, and then shared like the plain one."""
+    """One event as SSE bytes. The JSON form is built when first asked for, and then shared like the plain one, unless
+    control characters in the payload make it many times as long."""
 
     __slots__ = ("_head", "_json", "name", "previous", "seq", "subject", "time_ns", "wire")
 
@@ -89,11 +96,14 @@ class Frame:
     @property
     def json_wire(self) -> bytes:
         """The same event with `{"subject", "time", "data"}` as its data."""
-        if self._json is None:
-            body = {"subject": self.subject, "time": rfc3339(self.time_ns), "data": self.payload.decode()}
-            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-            self._json = self.wire[: self._head] + b"data: %b\n\n" % text.encode()
-        return self._json
+        if self._json is not None:
+            return self._json
+        body = {"subject": self.subject, "time": rfc3339(self.time_ns), "data": self.payload.decode()}
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        wire = self.wire[: self._head] + b"data: %b\n\n" % text.encode()
+        if len(wire) <= JSON_KEPT * len(self.wire) + JSON_HEAD:
+            self._json = wire
+        return wire
 
 
 wire_of: dict[Format, Callable[[Frame], bytes]] = {

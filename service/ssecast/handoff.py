@@ -1,99 +1,52 @@
-"""uvicorn's HTTP protocol with a way out: a response can take the connection and leave the HTTP machinery behind.
+"""uvicorn's HTTP protocol with bounds, and with a way out: a response can take the connection and leave the rest behind.
 
-This is the only file that knows uvicorn's internals (0.54): look here first when uvicorn changes.
+Beside `door` the only file that knows uvicorn's internals (0.54): look here first when uvicorn changes.
 """
 
 import asyncio
-import contextlib
-import re
+import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ssecast.stream import CLOSE, HANDOFF, HEADERS, Connection, EventStream, Headers
+from ssecast.stream import HANDOFF, Connection
+from ssecast.visitors import BODY_SECONDS, HEAD_SECONDS, Visitors
 
-PLAIN_REQUEST = re.compile(
-    rb"GET /events(?:\?(?P<query>[!-\"$-~]*))? HTTP/1\.1\r\n"
-    rb"(?P<headers>(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
+MAX_HEAD_BYTES = 32 * 2**10
+MAX_HEADERS = 128
+"""Most that a request head may be, and most headers in it; more is 431. Neither uvicorn nor its parser sets a limit."""
+
+MAX_PIPELINED = 16
+"""Most requests that wait behind the one being answered; each costs fifty times its bytes."""
+
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 26\r\n"
+    b"connection: close\r\n\r\nThe head is over the limit"
 )
-NOT_PLAIN = frozenset({b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
-"""Headers that promise more than a head, or ask for something else than an answer."""
 
-DOOR = "ssecast_door"
-"""Attribute of uvicorn's config that holds the Door."""
+VISITORS = "ssecast_visitors"
+"""Attribute of uvicorn's config that holds the Visitors."""
 
-Admit = Callable[[MutableMapping[str, Any]], EventStream | None]
-
-OPENS_PER_TURN = 32
-"""Requests answered between two looks at NATS and the sockets: about two milliseconds."""
-
-HEAD_SECONDS = 10.0
-"""A request whose head is not complete after this is closed; so is a connection that sends nothing."""
+logger = logging.getLogger("ssecast.http")
+logger.setLevel(logging.ERROR)
+"""What peers do wrong is counted and not logged, or they would write the log. Errors of the app are logged."""
 
 
-class Door:
-    """What all doormen of a server share. admit: the stream that a plain GET is answered with, or None.
+class OverLimit(Exception):
+    """Ends the parsing of what a peer sent; its text is the reason that is counted."""
 
-    Requests wait here for their turn: a reconnect storm brings thousands at once, and live events must not wait until
-    all of them are opened.
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol for a connection that may send so much, and take so long: it is a Visitor.
+
+    The parser holds on to an element until it is complete: what has come since the last complete one is counted too.
     """
 
-    def __init__(self, admit: Admit) -> None:
-        self.admit = admit
-        self._waiting: deque[Doorman] = deque()
-        self._default_headers: list[tuple[bytes, bytes]] | None = None
-        self._heads: dict[Headers, bytes] = {}
-
-    def knock(self, doorman: "Doorman") -> None:
-        """Opens for the doorman soon, in the order of arrival."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._open_some)
-        self._waiting.append(doorman)
-
-    def _open_some(self) -> None:
-        """One that fails loses its own connection; the others get their turn all the same."""
-        doorman = None
-        try:
-            for _ in range(min(OPENS_PER_TURN, len(self._waiting))):
-                doorman = self._waiting.popleft()
-                doorman.open()
-        except BaseException:
-            if doorman is not None:
-                doorman.transport.abort()
-            raise
-        finally:
-            if self._waiting:
-                asyncio.get_running_loop().call_soon(self._open_some)
-
-    def head(self, default_headers: list[tuple[bytes, bytes]], own_headers: Headers) -> bytes:
-        """The head of a stream's response, as uvicorn would write it; uvicorn makes its list anew every second."""
-        if default_headers is not self._default_headers:
-            self._default_headers = default_headers
-            self._heads.clear()
-        head = self._heads.get(own_headers)
-        if head is None:
-            headers = [*default_headers, *HEADERS, *own_headers, CLOSE, (b"transfer-encoding", b"chunked")]
-            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            head = self._heads[own_headers] = b"HTTP/1.1 200 OK\r\n%b\r\n" % lines
-        return head
-
-
-class Doorman(asyncio.Protocol):
-    """The first protocol of a connection: opens a plain stream at once, and calls uvicorn for everything else.
-
-    A whole head that says GET /events in HTTP/1.1 and no more than headers needs no parser, task, cycle or app: opening
-    a stream costs half (80 against 160 us of CPU, 5,000 at once). The pattern is strict, so that nothing passes which uvicorn
-    would read in another way; a head in pieces, another method, a body, an upgrade, a refusal, an error: uvicorn's.
-    """
-
-    __slots__ = ("_arguments", "_data", "_door", "server_state", "transport", "waiting_since")
-
-    transport: asyncio.Transport
+    deadline: float | None = None
+    owes = ""
 
     def __init__(
         self,
@@ -102,84 +55,107 @@ class Doorman(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._arguments = (config, server_state, app_state, _loop)
-        self._door: Door = getattr(config, DOOR)
-        self._data = b""
-        self.server_state = server_state
-        self.waiting_since: float | None = None
+        super().__init__(config, server_state, app_state, _loop)
+        self.logger = logger
+        self._visitors: Visitors = getattr(config, VISITORS)
+        self._wrong = "malformed"
+        self._in_head = True
+        self._head_bytes = self._unparsed = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.waiting_since = time.monotonic()
-        self.server_state.connections.add(self)  # type: ignore[arg-type]
-
-    def data_received(self, data: bytes) -> None:
-        if not self._data:
-            self._door.knock(self)
-        self._data += data
-
-    def open(self) -> None:
-        """Answers what has come; called by the door."""
-        if self.transport.is_closing():
-            return
-        stream = self._admit(self._data)
-        self.server_state.connections.discard(self)
-        if stream is None:
-            self._call_uvicorn(self._data)
-        else:
-            connection = Connection(stream.hub)
-            self.transport.set_protocol(connection)  # type: ignore[arg-type]
-            head = self._door.head(self.server_state.default_headers, stream.headers)
-            stream.open(connection, self.transport, head, chunk=True)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.deadline is None:
+            self._visitors.came(self, transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.server_state.connections.discard(self)
+        super().connection_lost(exc)
+        self._visitors.left(self)
 
-    def eof_received(self) -> bool:
-        return False
+    def abort(self) -> None:
+        self.transport.abort()
 
-    def shutdown(self) -> None:
-        """uvicorn stops: a connection without a request is let go."""
-        self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if self.deadline is None and (cycle is None or cycle.response_complete):
+            self._owe("head", HEAD_SECONDS)  # uvicorn's timer ends here, though it may be no more than a line end
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._wrong = "too_large"
+            self.send_400_response("")
 
-    def _admit(self, data: bytes) -> EventStream | None:
-        plain = PLAIN_REQUEST.fullmatch(data)
-        if plain is None:
-            return None
-        lines = plain["headers"].split(b"\r\n")[:-1]
-        headers = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
-        if not NOT_PLAIN.isdisjoint([name for name, _ in headers]):
-            return None
-        return self._door.admit({"query_string": plain["query"] or b"", "headers": headers, "client": None})
+    def send_400_response(self, msg: str) -> None:
+        """The peer is in the wrong. uvicorn knows no answer but 400."""
+        self.deadline = None
+        self._visitors.closed[self._wrong] += 1
+        if self._wrong == "too_large":
+            self.transport.write(TOO_LARGE)
+            self.transport.close()
+        elif self._wrong == "pipelined":
+            self.transport.abort()  # an answer would be taken for that of an earlier request
+        else:
+            super().send_400_response(msg)
 
-    def _call_uvicorn(self, data: bytes) -> None:
-        protocol = HandoffProtocol(*self._arguments)
-        protocol.connection_made(self.transport)
-        self.transport.set_protocol(protocol)
-        protocol.data_received(data)
-
-
-class HandoffProtocol(HttpToolsProtocol):
-    """Puts an Offer into the scope; a stream's response takes the transport by it."""
-
-    waiting_since: float | None = None
+    # The parser's callbacks
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.waiting_since = time.monotonic()
+        self._in_head, self._head_bytes, self._unparsed = True, 0, 0
+        if self.deadline is None:
+            self._owe("head", HEAD_SECONDS)
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers come this way too: nobody asks for them."""
+        self._count(len(name) + len(value))
+        if self._in_head:
+            super().on_header(name, value)
+            if len(self.headers) > MAX_HEADERS:
+                self._stop("too_large")
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._unparsed = False, 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop("pipelined")
+        self._owe("body", BODY_SECONDS)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.deadline, self._unparsed = None, 0
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._unparsed = 0
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._stop("too_large")
+
+    def _stop(self, reason: str) -> None:
+        self._wrong = reason
+        raise OverLimit(reason)
+
+    def _owe(self, what: str, seconds: float) -> None:
+        self.owes, self.deadline = what, time.monotonic() + seconds
+
+
+class HandoffProtocol(BoundedProtocol):
+    """Puts an Offer into the scope; a stream's response takes the transport by it."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.waiting_since = None
         self.scope[HANDOFF] = Offer(self)  # type: ignore[literal-required]
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self.waiting_since = None  # uvicorn's keep-alive timer watches from here on
 
     def leave(self) -> None:
         """Lets go of what holds the HTTP machinery of the connection together: without it, all of it is freed."""
         self._unset_keepalive_if_required()
+        self.deadline = None
         self.connections.discard(self)
         self.flow.resume_reading()
         self.pipeline.clear()
@@ -238,49 +214,9 @@ class HeadHolder:
         self.head += data
 
     def close(self) -> None:
-        """uvicorn closes when the app has failed: the client gets what there is of an answer."""
+        """uvicorn closes when the app has failed, or answers all at once: the client gets what there is of an answer."""
         self._transport.write(self.head)
         self._transport.close()
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
-
-
-class Listener(uvicorn.Server):
-    """A uvicorn server that leaves signals to our own Server, and closes who never sends a request."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def close_silent(self, now: float) -> int:
-        """Closes connections whose request head is overdue; returns how many."""
-        overdue = [
-            connection
-            for connection in self.server_state.connections
-            if isinstance(connection, Doorman | HandoffProtocol)
-            and connection.waiting_since is not None
-            and now - connection.waiting_since > HEAD_SECONDS
-        ]
-        for connection in overdue:
-            connection.transport.abort()
-        return len(overdue)
-
-
-def listener(app: Any, *, admit: Admit | None, forwarded_allow_ips: str, backlog: int) -> Listener:
-    """A server for an app; with admit, responses can take their connections, and plain ones do so at once."""
-    config = uvicorn.Config(
-        app,
-        http=Doorman if admit else "httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        forwarded_allow_ips=forwarded_allow_ips,
-        backlog=backlog,
-        timeout_graceful_shutdown=2,
-    )
-    if admit:
-        setattr(config, DOOR, Door(admit))
-    return Listener(config)

@@ -63,6 +63,10 @@ class Hub:
         self.resumes: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.breaks: Counter[str] = Counter()
+        self.clients: Counter[str] = Counter()
+        """Open streams of each client that has a name."""
+        self._owed: dict[Subscriber, tuple[str, str]] = {}
+        """Blocked streams that have a gap coming: the position that it counts from, and the newest reason."""
         self._channels: dict[Want, Channel] = {}
         self._trie: SubjectTrie[Channel] = SubjectTrie()
         self._dirty: dict[Channel, None] = {}
@@ -111,10 +115,15 @@ class Hub:
         for channel in self._channels.values():
             channel.told = 0  # a number of the old epoch, or of the part that was rewound
         for sub, position in requested.items():
-            if sub.place is not Place.WAITING:
-                sub.channel.take_out(sub)
-                self._send_gap(sub, position, seq, reason)
-                sub.channel.place(sub, seq)
+            if sub.place is Place.WAITING:
+                continue
+            if sub.blocked:  # one gap for all breaks until its socket takes it, or they would pile up in user space
+                self._owed[sub] = (self._owed.get(sub, (position, ""))[0], reason)
+                sub.channel.hold_back(sub, seq)
+                continue
+            sub.channel.take_out(sub)
+            self._send_gap(sub, position, seq, reason)
+            sub.channel.place(sub, seq)
 
     # Frames out
 
@@ -142,6 +151,10 @@ class Hub:
         for channel in self._channels.values():
             if channel.ahead:
                 channel.promote_ahead()
+            if channel.held and channel.sent < self.log.floor:  # what an interval holds back lives in the log's bound
+                channel.due = 0.0
+                self._dirty[channel] = None
+                self.wake()
         if not self.egress.ready:
             self.egress.batches.clear()  # they hold on to segments of finished backfills
         self._beat(now)
@@ -160,8 +173,10 @@ class Hub:
         """
         sub.channel = self._channel(want)
         sub.channel.members += 1
-        sub.log = self.log
+        sub.log, sub.place = self.log, Place.WAITING
         self.wheel.add(sub)
+        if sub.client:
+            self.clients[sub.client] += 1
         self.opened += 1
         self.on_open(sub)
         if requested is None:
@@ -206,10 +221,14 @@ class Hub:
         """The socket took everything that waited in user space."""
         if sub.place is Place.GONE:
             return
-        if self._fell_off(sub):  # while its socket was full: too slow for the log
-            self._skip(sub) if self.options.skip_slow else self.close(sub, "slow")
+        fell_off = self._fell_off(sub)  # while its socket was full: too slow for the log
+        if fell_off and not self.options.skip_slow:
+            self.close(sub, "slow")
             return
-        sub.channel.unblock(sub)
+        if fell_off or sub in self._owed:
+            self._jump(sub, sub.channel.sent if fell_off else sub.cursor)
+        else:
+            sub.channel.unblock(sub)
         if self.egress.ready:
             self.wake()
 
@@ -229,13 +248,21 @@ class Hub:
         if sub.place is Place.GONE:
             return
         sub.channel.take_out(sub)
+        self._owed.pop(sub, None)
         sub.place = Place.GONE
         self.wheel.remove(sub)
+        if sub.client:
+            self._forget_client(sub.client)
         self.closed[reason] += 1
         self.on_close(reason)
         sub.channel.members -= 1
         if not sub.channel.members:
             self._forget(sub.channel)
+
+    def drop_blocked(self, reason: str) -> None:
+        """Closes every stream whose socket is full: what waits for them is given back. They resume by their ids."""
+        for sub in list(self.egress.blocked):
+            self.close(sub, reason)
 
     def drain(self, now: float, window: float) -> None:
         """Closes every stream within the window (seconds); again with another window: the rest within that one."""
@@ -265,6 +292,11 @@ class Hub:
         self._dirty.pop(channel, None)
         for pattern in channel.want.subjects:
             self._trie.remove(pattern, channel)
+
+    def _forget_client(self, client: str) -> None:
+        self.clients[client] -= 1
+        if not self.clients[client]:
+            del self.clients[client]
 
     def _flush_or_hold(self, channel: Channel) -> None:
         if not channel.pending:
@@ -304,11 +336,11 @@ class Hub:
         """Whether the log no longer holds what comes after its cursor."""
         return sub.place is Place.BEHIND and sub.log is self.log and sub.cursor < self.log.floor
 
-    def _skip(self, sub: Subscriber) -> None:
-        """Too slow for the log, and now it reads again: on from the head."""
+    def _jump(self, sub: Subscriber, seq: int) -> None:
+        """It reads again, and is told what it missed while its socket was full: on from seq."""
         sub.channel.take_out(sub)
-        seq = sub.channel.sent
-        self._send_gap(sub, str(Position(self.log.epoch, sub.cursor)), seq, "slow")
+        position, reason = self._owed.pop(sub, (str(Position(self.log.epoch, sub.cursor)), "slow"))
+        self._send_gap(sub, position, seq, reason)
         sub.channel.place(sub, seq)
 
     def _drop_slow(self, now: float) -> None:

@@ -2,7 +2,7 @@
 
 The log covers the half-open range (floor, head]: it holds every frame of this pod's subjects with floor < seq <= head.
 Sequences may jump (filters, deletes, limits), so a number that is not there was never one of ours.
-Bytes are those of the plain wire forms; where somebody asks for `format=json`, the second form can double them.
+Bytes are those of the plain wire forms; where somebody asks for `format=json`, the second form can treble them.
 """
 
 from bisect import bisect_left, bisect_right

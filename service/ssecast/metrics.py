@@ -5,7 +5,7 @@ increment would miss that increment.
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -15,8 +15,13 @@ from prometheus_client.registry import Collector
 from ssecast import __version__
 from ssecast.histogram import Histogram
 
-CLOSED = ("client", "age", "shed", "drain", "slow", "stalled", "error", "shutdown")
-REFUSED = ("full", "draining", "starting")
+CLOSED = (
+    "client", "dead", "age", "shed", "drain", "slow", "stalled", "garbage", "memory", "error", "shutdown",
+)  # fmt: skip
+REFUSED = ("full", "draining", "starting", "memory", "descriptors", "client")
+CONNECTIONS_CLOSED = (
+    "client", "head_timeout", "body_timeout", "too_large", "malformed", "pipelined", "descriptors",
+)  # fmt: skip
 DROPPED = ("too_large", "not_utf8", "reserved_name")
 RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
@@ -91,12 +96,38 @@ class SourceCounts(Protocol):
     def restarts(self) -> Counts: ...
 
 
+class VisitorCounts(Protocol):
+    """What the front door knows about connections without a stream."""
+
+    opened: int
+
+    @property
+    def present(self) -> Sized: ...
+    @property
+    def closed(self) -> Counts: ...
+
+
+class MemoryUse(Protocol):
+    """What the kernel grants, infinite where it grants everything, and what is in use; bytes."""
+
+    limit: float
+    used: int
+
+
 class Metrics:
     """The pod's registry."""
 
-    def __init__(self, hub: HubCounts, pump: PumpCounts, source: SourceCounts, capacity: int) -> None:
+    def __init__(
+        self,
+        hub: HubCounts,
+        pump: PumpCounts,
+        source: SourceCounts,
+        capacity: int,
+        visitors: VisitorCounts,
+        memory: MemoryUse,
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(PodCollector(hub, pump, source, capacity))
+        self._registry.register(PodCollector(hub, pump, source, capacity, visitors, memory))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -107,11 +138,21 @@ class Metrics:
 class PodCollector(Collector):
     """Turns the pod's counts into samples, once per scrape."""
 
-    def __init__(self, hub: HubCounts, pump: PumpCounts, source: SourceCounts, capacity: int) -> None:
+    def __init__(
+        self,
+        hub: HubCounts,
+        pump: PumpCounts,
+        source: SourceCounts,
+        capacity: int,
+        visitors: VisitorCounts,
+        memory: MemoryUse,
+    ) -> None:
         self._hub, self._pump, self._source, self._capacity = hub, pump, source, capacity
+        self._visitors, self._memory = visitors, memory
 
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
+        yield from self._connections()
         yield from self._events()
         yield from self._source_side()
         yield from self._resumes()
@@ -125,6 +166,13 @@ class PodCollector(Collector):
         yield _by("streams_closed", "Streams closed, by reason.", "reason", CLOSED, hub.closed)
         yield _by("streams_refused", "Clients turned away, by reason.", "reason", REFUSED, hub.refused)
         yield _gauge("channels", "Different things that open streams asked for.", hub.channels)
+
+    def _connections(self) -> Iterator[Metric]:
+        seen = self._visitors
+        yield _gauge("connections", "Open connections without a stream.", len(seen.present))
+        yield _counter("connections_opened", "Connections to the public port.", seen.opened)
+        text = "Connections that ended before their request was complete, by reason."
+        yield _by("connections_closed", text, "reason", CONNECTIONS_CLOSED, seen.closed)
 
     def _events(self) -> Iterator[Metric]:
         hub, log = self._hub, self._hub.log
@@ -151,6 +199,10 @@ class PodCollector(Collector):
 
     def _pod(self) -> Iterator[Metric]:
         yield _gauge("loop_lag_seconds", "How late the event loop ran its last tick.", self._pump.loop_lag)
+        yield _gauge(
+            "memory_limit_bytes", "Memory that the cgroup grants; infinite without a limit.", self._memory.limit
+        )
+        yield _gauge("memory_used_bytes", "Memory of the cgroup in use; 0 without a limit.", self._memory.used)
         yield _gauge("draining", "1 while this pod drains.", int(self._hub.is_draining))
         info = GaugeMetricFamily("ssecast_build_info", "Version of ssecast and Python.", labels=("version", "python"))
         info.add_metric((__version__, platform.python_version()), 1)

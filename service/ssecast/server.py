@@ -27,13 +27,14 @@ from ssecast import __version__
 from ssecast.access import Open
 from ssecast.admin import create_admin
 from ssecast.app import Publish, PublishFailed, create_app
+from ssecast.door import Door, Listener, Proxies, listener
 from ssecast.events import Events, EventsOptions, draw_retry
 from ssecast.frame import Position
-from ssecast.handoff import Listener, listener
 from ssecast.hub import Hub, HubOptions
 from ssecast.jetstream import JetStreamError
 from ssecast.limits import Limits
 from ssecast.log import EventLog
+from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
 from ssecast.metrics import Metrics
 from ssecast.pump import Pump
 from ssecast.resume import ResumeOptions, Resumer
@@ -41,6 +42,7 @@ from ssecast.settings import Settings
 from ssecast.sockets import Flusher, bind, bound_streams
 from ssecast.source import Source, SourceOptions
 from ssecast.tracing import setup
+from ssecast.visitors import Visitors
 
 BACKLOG, ACCEPT_QUEUES = 4096, 4
 """Room for 16,000 connections that come at once, as after a crash of another pod (net.core.somaxconn permitting)."""
@@ -63,7 +65,10 @@ class Pod:
         self.settings = settings
         self.version, self.boot_id, self.pod_uid = __version__, secrets.token_hex(8), os.environ.get("POD_UID", "")
         self.started_at = datetime.now(UTC)
-        self.capacity = _capacity(settings.max_streams)
+        self.capacity, descriptors = _capacity(settings.max_streams)
+        self.visitors = Visitors(descriptors)
+        self.memory = Memory(cgroups())
+        self._look_at_memory_at = 0.0
         self.flusher = Flusher(settings.flush_threads)
         log.info("flush", threads=settings.flush_threads, by="aio" if self.flusher.by_aio else "write")
         self.pump = Pump(loop)
@@ -89,10 +94,17 @@ class Pod:
         self.resumer = Resumer(
             self.hub, self.source, ResumeOptions(settings.resume_max_events, settings.resume_max_bytes)
         )
-        self.limits = Limits(self.hub, self.capacity, lambda: not self.source.ready)
+        self.limits = Limits(
+            self.hub,
+            self.capacity,
+            lambda: not self.source.ready,
+            self.memory,
+            self.visitors,
+            settings.max_streams_per_client,
+        )
         self.access = Open(settings.subjects)
         self.events = Events(self.hub, self.events_options, self.limits, self.access, self.resumer.lookup)
-        self.metrics = Metrics(self.hub, self.pump, self.source, self.capacity)
+        self.metrics = Metrics(self.hub, self.pump, self.source, self.capacity, self.visitors, self.memory)
         self.tracing = setup(os.environ)
         self._refused: deque[tuple[float, int]] = deque()
         if self.tracing is not None:
@@ -144,6 +156,15 @@ class Pod:
         while now - self._refused[0][0] > REFUSED_WINDOW_SECONDS:
             self._refused.popleft()
 
+    def look_at_memory(self, now: float) -> None:
+        """Closes streams that are full and read nothing where the kernel would otherwise close all of them."""
+        if now < self._look_at_memory_at:
+            return
+        self._look_at_memory_at = now + LOOK_SECONDS
+        self.memory.look(self.hub.streams)
+        if self.memory.is_critical:
+            self.hub.drop_blocked("memory")
+
     async def publish(
         self, subject: str, data: bytes, name: str | None, message_id: str | None
     ) -> tuple[Position, bool]:
@@ -177,7 +198,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         public, admin = self._listeners()
-        self.pod.pump.on_tick = lambda now: self._tick(now, public)
+        self._size_up()
+        self.pod.pump.on_tick = lambda now: self._tick(now, public, admin)
         self.pod.pump.start(self.pod.hub)
         work = [asyncio.ensure_future(each) for each in (self.pod.source.run(), self.pod.resumer.run())]
         serving = [
@@ -196,7 +218,8 @@ class Server:
 
     def _listeners(self) -> tuple[Listener, Listener]:
         settings, pod = self.settings, self.pod
-        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, settings.client_buffer_bytes)}
+        bounds = settings.client_buffer_bytes, settings.stall_seconds
+        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, *bounds)}
         if missing:
             log.warning("this platform lacks socket options; dead peers are found later", missing=sorted(missing))
         publish: Publish | None = pod.publish if settings.publish else None
@@ -208,13 +231,25 @@ class Server:
             max_payload_bytes=settings.max_payload_bytes,
         )
         allow = settings.forwarded_allow_ips
+        door = Door(pod.events.admit, Proxies(allow) if settings.max_streams_per_client else None)
         return (
-            listener(app, admit=pod.events.admit, forwarded_allow_ips=allow, backlog=BACKLOG),
-            listener(create_admin(pod), admit=None, forwarded_allow_ips=allow, backlog=128),
+            listener(app, door=door, visitors=pod.visitors, forwarded_allow_ips=allow, backlog=BACKLOG),
+            listener(create_admin(pod), door=None, visitors=Visitors(), forwarded_allow_ips=allow, backlog=128),
         )
 
-    def _tick(self, now: float, public: Listener) -> None:
-        public.close_silent(now)
+    def _size_up(self) -> None:
+        """Says how many streams the memory holds, where that is fewer than shall be open."""
+        settings, memory = self.settings, self.pod.memory
+        self.pod.look_at_memory(time.monotonic())
+        room = HIGH * memory.limit - memory.used - settings.log_max_bytes
+        if room < self.pod.capacity * STREAM_BYTES:
+            fit = max(0, round(room / STREAM_BYTES))
+            log.warning("the memory limit is low for so many streams", limit_bytes=memory.limit, streams_that_fit=fit)
+
+    def _tick(self, now: float, public: Listener, admin: Listener) -> None:
+        public.visitors.end_overdue(now)
+        admin.visitors.end_overdue(now)
+        self.pod.look_at_memory(now)
         self.pod.count_refused(now)
         if self._on_ready is not None and self.pod.ready:
             self._on_ready()
@@ -289,16 +324,17 @@ def run(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> int:
     return 0
 
 
-def _capacity(max_streams: int) -> int:
-    """How many streams this pod can hold, after the soft limit of open files was raised to the hard one."""
+def _capacity(max_streams: int) -> tuple[int, int]:
+    """How many streams this pod can hold, after the soft limit of open files was raised to the hard one; and that limit,
+    0 where there is none."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptors = max_streams if soft == resource.RLIM_INFINITY else soft - RESERVED_DESCRIPTORS
-    capacity = max(1, min(max_streams, descriptors))
+    descriptors = 0 if soft == resource.RLIM_INFINITY else soft
+    capacity = max(1, min(max_streams, descriptors - RESERVED_DESCRIPTORS)) if descriptors else max_streams
     log.info("capacity", streams=capacity, max_streams=max_streams, open_files=soft)
-    return capacity
+    return capacity, descriptors
 
 
 def _source_options(settings: Settings) -> SourceOptions:

@@ -107,10 +107,15 @@ def _readable(value: str | None) -> str | None:
 
 
 def _addresses(value: str) -> str:
-    for part in value.split(","):
-        if part.strip() not in ("*", ""):
-            ip_network(part.strip(), strict=False)
-    return value
+    """As uvicorn reads them: it would take what is neither address nor network for a name, and believe nobody."""
+    parts = [part.strip() for part in value.split(",")]
+    if parts == ["*"]:
+        return "*"
+    if "*" in parts:
+        raise ValueError("* stands alone")
+    for part in filter(None, parts):
+        ip_network(part)
+    return ",".join(filter(None, parts))
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -197,6 +202,9 @@ class Settings(BaseSettings):
     )
 
     max_streams: int = _of(10_000, "streams", "Most open streams; fewer where open files are limited.", ge=1, le=10**6)
+    max_streams_per_client: int = _of(
+        0, "streams", "Most open streams of one client (an address, or an IPv6 /64); 0: no limit.", ge=0, le=10**6
+    )
     overload: Literal["retry", "503"] = _of(
         "retry", "", "What a browser gets from a full pod: an empty stream that says when to retry, or 503."
     )

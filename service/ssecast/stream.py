@@ -1,12 +1,13 @@
 """One open stream on a real connection: a Subscriber that owns a transport, and the same on plain ASGI."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ssecast.channel import Subscriber, Want
-from ssecast.frame import Position
+from ssecast.channel import Bytes, Subscriber, Want
+from ssecast.frame import LAST_CHUNK, Position, chunked, retry_block
 from ssecast.hub import Hub
 
 Scope = MutableMapping[str, Any]
@@ -26,6 +27,26 @@ HEADERS = [
 CLOSE = (b"connection", b"close")
 """A handed-off connection serves no second request; a proxy must not keep it for one."""
 
+UNASKED_BYTES = 64 * 2**10
+"""A client of an open stream has nothing to say. So much is dropped, as the body of a GET may be; who sends more is
+closed: each piece costs a turn of the loop."""
+
+VANISHED = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
+"""Errors of a connection whose peer answers no more."""
+
+
+class Answer(NamedTuple):
+    """A whole response, for a request that gets no stream."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def come_back(retry_ms: int, reason: str) -> bytes:
+    """The body of a stream that ends at once. A browser gives up for good after any error; after this it comes back."""
+    return retry_block(retry_ms) + b": %b, come back\n\n" % reason.encode()
+
 
 class Handoff(Protocol):
     """What a server's HTTP protocol offers: its connection, once the head of the response is sent."""
@@ -43,7 +64,7 @@ class Handoff(Protocol):
 class Connection(Subscriber):
     """A stream on a transport of its own, after the hand-off. It is the transport's protocol."""
 
-    __slots__ = ("_head", "hub", "transport")
+    __slots__ = ("_head", "_unasked", "hub", "transport")
 
     transport: asyncio.Transport
 
@@ -51,6 +72,7 @@ class Connection(Subscriber):
         super().__init__()
         self.hub = hub
         self._head = b""
+        self._unasked = 0
 
     def adopt(self, transport: asyncio.Transport, head: bytes) -> None:
         """Takes the transport; the head leaves with the first block, and not a byte waits in user space unnoticed."""
@@ -60,7 +82,7 @@ class Connection(Subscriber):
         if transport.get_extra_info("sslcontext") is None:
             self.fd = transport.get_extra_info("socket").fileno()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         if self._head:
             data, self._head = self._head + data, b""
         self.transport.write(data)
@@ -79,10 +101,14 @@ class Connection(Subscriber):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The descriptor is closed after this returns, and may be another connection's a moment later."""
-        self.hub.lost(self)
+        vanished = isinstance(exc, OSError) and exc.errno in VANISHED
+        self.hub.lost(self, "dead" if vanished else "client")
 
     def data_received(self, data: bytes) -> None:
-        """A client has nothing more to say; what it sends all the same is dropped."""
+        """What a client sends all the same is dropped, as long as it is little."""
+        self._unasked += len(data)
+        if self._unasked > UNASKED_BYTES:
+            self.hub.close(self, "garbage")
 
     def eof_received(self) -> bool:
         return False
@@ -103,11 +129,11 @@ class AsgiStream(Subscriber):
     def __init__(self, hub: Hub) -> None:
         super().__init__()
         self.hub = hub
-        self._waiting: list[bytes] = []
+        self._waiting: list[Bytes] = []
         self._wake = asyncio.Event()
         self._closing = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Bytes) -> None:
         self._waiting.append(data)
         self.blocked = True
         self._wake.set()
@@ -156,7 +182,8 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream:
     """The response of /events: sends the head through the normal stack, then hands the connection to the hub.
 
-    client: whose stream it is, for limits. headers: of the response, beside those of every stream.
+    client: whose stream it is, for limits. headers: of the response, beside those of every stream. refusal: asked again
+    when the head is on its way, for a server may have taken its time with it.
     """
 
     def __init__(
@@ -168,32 +195,60 @@ class EventStream:
         lookup: Callable[[Subscriber, Position], None],
         client: str = "",
         headers: Headers = (),
+        refusal: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.hub, self._want, self._requested = hub, want, requested
         self._lifetime, self._lookup = lifetime, lookup
         self.client, self.headers = client, headers
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handoff: Handoff | None = scope.get(HANDOFF)
         can_be_had = handoff is not None and handoff.prepare()
         headers = [*HEADERS, *self.headers, CLOSE] if can_be_had else [*HEADERS, *self.headers]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        reason = self._refusal(self.client)
         if handoff is not None and can_be_had:
             connection = Connection(self.hub)
             taken = handoff.take(connection)
             if taken is not None:
-                self.open(connection, *taken, chunk=scope["http_version"] != "1.0")
-            return
-        stream = AsgiStream(self.hub)
-        self._open(stream, chunk=False)
-        await stream.run(receive, send)
+                self.open(connection, *taken, chunk=scope["http_version"] != "1.0", reason=reason)
+        elif reason:
+            await send({"type": "http.response.body", "body": self._refuse(reason), "more_body": False})
+        else:
+            await self._run(AsgiStream(self.hub), receive, send)
 
-    def open(self, connection: Connection, transport: asyncio.Transport, head: bytes, *, chunk: bool) -> None:
-        """Opens the stream on a transport whose protocol the connection is by now."""
+    def open(
+        self,
+        connection: Connection,
+        transport: asyncio.Transport,
+        head: bytes,
+        *,
+        chunk: bool,
+        reason: str | None = None,
+    ) -> None:
+        """Opens the stream on a transport whose protocol the connection is by now; ends it where there is a reason."""
+        if reason:
+            body = self._refuse(reason)
+            transport.write(head + (chunked(body) + LAST_CHUNK if chunk else body))
+            transport.close()
+            return
         connection.adopt(transport, head)
         self._open(connection, chunk=chunk)
 
+    async def _run(self, stream: AsgiStream, receive: Receive, send: Send) -> None:
+        try:
+            self._open(stream, chunk=False)
+            await stream.run(receive, send)
+        finally:
+            self.hub.lost(stream, "error")  # unless it has ended in a better way
+
+    def _refuse(self, reason: str) -> bytes:
+        self.hub.refused[reason] += 1
+        return come_back(self.hub.draw_retry(False), reason)
+
     def _open(self, sub: Subscriber, *, chunk: bool) -> None:
+        sub.client = self.client
         if self._lifetime:
             sub.expires_at = time.monotonic() + self._lifetime
         position = self.hub.open(sub, self._want._replace(chunk=chunk), self._requested)

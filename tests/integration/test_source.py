@@ -15,7 +15,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 
-from ssecast.channel import Subscriber, Want
+from ssecast.channel import Bytes, Subscriber, Want
 from ssecast.dev import EmbeddedNats
 from ssecast.feed import parse
 from ssecast.frame import Position
@@ -42,8 +42,8 @@ class Stream(Subscriber):
         self.parser = EventStreamParser()
         self.closed = False
 
-    def write(self, data: bytes) -> None:
-        self.messages += self.parser.feed(data)
+    def write(self, data: Bytes) -> None:
+        self.messages += self.parser.feed(bytes(data))
 
     def end(self, farewell: bytes) -> None:
         self.closed = True

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssecast.channel import Want
-from ssecast.events import MAX_INTERVAL_MS, MAX_SUBJECTS, PARAMETERS, BadParameter, parse_want
+from ssecast.events import MAX_INTERVAL_MS, MAX_SUBJECTS, MAX_TOKENS, PARAMETERS, BadParameter, parse_want
 from ssecast.subjects import covered
 
 SERVED = ("events.>", "orders.*.new")
@@ -49,3 +49,12 @@ def test_the_order_and_repetition_of_subjects_make_no_other_channel() -> None:
     other, _ = parse_want(b"subject=events.b&subject=events.a", SERVED)
     assert one == other
     assert parse_want(b"subject=events.>&subject=events.a", SERVED)[0].subjects == ("events.>",)
+
+
+def test_no_request_can_ask_for_subjects_that_take_megabytes_to_remember() -> None:
+    """Each token of a subject that nobody else asked for is a node of the trie."""
+    long = "events" + ".x" * 100
+    assert isinstance(parsed(f"subject={long}a&subject={long}b".encode()), Want)
+    refused = parsed("&".join(f"subject={long}{end}" for end in "abc").encode())
+    assert isinstance(refused, BadParameter)
+    assert str(MAX_TOKENS) in refused.as_detail["problem"]

@@ -10,7 +10,7 @@ import pytest
 
 from ssecast.admin import create_admin
 from ssecast.log import EventLog
-from ssecast.metrics import CLOSED
+from ssecast.metrics import CLOSED, REFUSED
 
 JSON = {"content-type": "application/json"}
 
@@ -109,6 +109,7 @@ async def test_load_speaks_the_operators_terms(client: httpx.AsyncClient) -> Non
         "drain_deadline": None,
         "opened_total": 11,
         "refused_total": 5,
+        "refused_by_reason": dict.fromkeys(REFUSED, 0) | {"full": 4, "draining": 1},
         "refused_per_second": 1.5,
         "closed_total": dict.fromkeys(CLOSED, 0) | {"age": 2},
         "position": "abc-41",

@@ -138,6 +138,7 @@ def test_a_parked_subscriber_that_misses_a_flush_gets_a_cursor_and_goes_on_from_
 def test_unblocking_one_that_still_waits_for_its_resume_changes_nothing() -> None:
     desk = Desk(plain())
     sub = Recorder()
+    sub.place = Place.WAITING
     desk.channel.unblock(sub)
     assert sub.place is Place.WAITING
     assert not desk.egress.ready

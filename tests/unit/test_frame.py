@@ -48,6 +48,14 @@ def test_the_json_form_wraps_the_payload_and_is_built_once() -> None:
     assert wire_of[Format.DATA](frame) is frame.wire
 
 
+@pytest.mark.parametrize(("data", "kept"), [(b"x" * 10_000, True), (b'"' * 10_000, True), (b"\x01" * 10_000, False)])
+def test_a_json_form_many_times_as_long_as_the_event_is_not_kept(data: bytes, kept: bool) -> None:
+    """The log counts the plain form; control characters take six bytes each in JSON."""
+    frame = Frame(Event("s", 1, data), "e")
+    assert json.loads(frame.json_wire.partition(b"data: ")[2])["data"].encode() == data
+    assert (frame.json_wire is frame.json_wire) is kept
+
+
 def test_times_keep_their_microseconds_and_say_utc() -> None:
     assert rfc3339(0) == "1970-01-01T00:00:00.000000Z"
     assert rfc3339(1_000_000_999) == "1970-01-01T00:00:01.000000Z"

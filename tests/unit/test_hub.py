@@ -418,6 +418,90 @@ def test_with_skip_it_jumps_to_the_head_and_is_told_so() -> None:
     assert (sub.place, pod.closed.total()) == (Place.LANE, 0)
 
 
+def blocked_through_breaks(pod: Pod) -> Recorder:
+    """A stream whose socket is full from 10.0 on, while three breaks come."""
+    sub = full(pod, pod.join(fd=3))
+    pod.send(("a", 1))
+    pod.flush(10.0)
+    sub.writes.clear()
+    for reason, epoch, seq in (("lost", "e", 5), ("epoch", "f", 2), ("rewound", "f", 1)):
+        pod.interrupt(reason, epoch, seq)
+        pod.publish(Event("a", seq + 1, b"after"))
+        pod.flush(11.0)
+    return sub
+
+
+def test_breaks_while_a_socket_is_full_pile_up_nothing_and_become_one_gap() -> None:
+    """From the last id that it had in the first epoch to where it goes on in the last one."""
+    pod = Pod()
+    sub = blocked_through_breaks(pod)
+    assert sub.text == ""
+    assert not pod.gaps.total()
+    sub.full = sub.blocked = False
+    pod.unblock(sub)
+    pod.flush(12.0)
+    assert gap(sub) == {"requested": "e-1", "oldest": "f-1", "next": "f-1", "reason": "rewound"}
+    assert ids(sub) == ["f-1", "f-2"]
+    assert (sub.place, pod.gaps) == (Place.LANE, {"rewound": 1})
+    pod.interrupt("lost", "f", 9)
+    assert gap(sub)["requested"] == "f-2"
+
+
+def test_breaks_do_not_make_a_stalled_socket_young_again() -> None:
+    pod = Pod(stall=30.0)
+    sub = blocked_through_breaks(pod)
+    pod.tick(40.1)
+    assert (sub.aborted, pod.closed["stalled"]) == (True, 1)
+    pod.interrupt("lost", "f", 9)
+    assert sub.text == ""
+
+
+def test_with_skip_one_gap_tells_of_the_breaks_and_of_what_was_too_much() -> None:
+    pod = Pod(max_events=1, skip_slow=True)
+    sub = blocked_through_breaks(pod)
+    pod.send(("a", 3), ("a", 4))
+    pod.flush(13.0)
+    sub.full = sub.blocked = False
+    pod.unblock(sub)
+    pod.flush(14.0)
+    assert gap(sub) == {"requested": "e-1", "oldest": "f-3", "next": "f-4", "reason": "rewound"}
+    assert (ids(sub), sub.place) == (["f-4"], Place.LANE)
+
+
+def test_streams_whose_sockets_are_full_can_be_closed_to_save_the_others() -> None:
+    pod = Pod()
+    stuck, free = full(pod, pod.join(fd=3)), pod.join(fd=4)
+    pod.send(("a", 1))
+    pod.flush(1.0)
+    pod.drop_blocked("memory")
+    assert (stuck.aborted, free.place, pod.closed) == (True, Place.LANE, {"memory": 1})
+
+
+def test_what_an_interval_holds_back_does_not_outlive_the_log() -> None:
+    """Or 4,096 large events could stay in memory for every channel, whatever the bound of the log."""
+    pod = Pod(max_events=2)
+    sub = pod.join(ALL._replace(interval=60.0))
+    pod.send(("a", 1))
+    pod.flush(10.0)
+    pod.send(("a", 2), ("a", 3))
+    pod.tick(10.1)
+    pod.flush(10.1)
+    assert ids(sub) == ["e-0", "e-1"], "the log holds them still"
+    pod.send(("a", 4))
+    wakes = pod.wakes
+    pod.tick(10.2)
+    assert pod.wakes == wakes + 1
+    pod.flush(10.2)
+    assert ids(sub) == ["e-0", "e-1", "e-2", "e-3", "e-4"]
+
+
+def test_a_stream_that_was_never_opened_can_be_lost() -> None:
+    """A connection may fail between its hand-off and its stream."""
+    pod = Pod()
+    pod.lost(Recorder())
+    assert (pod.streams, pod.closed.total()) == (0, 0)
+
+
 def test_one_that_takes_nothing_for_long_is_stalled_even_with_nothing_to_send() -> None:
     pod = Pod(stall=30.0)
     sub = full(pod, pod.join(fd=3))

@@ -18,7 +18,9 @@ from ssecast.channel import Egress
 from ssecast.frame import Event, Frame
 from ssecast.histogram import BOUNDS, Histogram
 from ssecast.log import EventLog
+from ssecast.memory import Memory
 from ssecast.metrics import Metrics
+from ssecast.visitors import Visitors
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -42,6 +44,11 @@ NAMES = {
     "resumes": "counter",
     "gaps": "counter",
     "breaks": "counter",
+    "connections": "gauge",
+    "connections_opened": "counter",
+    "connections_closed": "counter",
+    "memory_limit_bytes": "gauge",
+    "memory_used_bytes": "gauge",
     "loop_lag_seconds": "gauge",
     "log_events": "gauge",
     "log_bytes": "gauge",
@@ -84,7 +91,8 @@ class Fixture:
 
     def __init__(self) -> None:
         self.hub, self.pump, self.source = FakeHub(), FakePump(), FakeSource()
-        self.metrics = Metrics(self.hub, self.pump, self.source, 100)
+        self.visitors, self.memory = Visitors(), Memory([])
+        self.metrics = Metrics(self.hub, self.pump, self.source, 100, self.visitors, self.memory)
 
     def families(self) -> dict[str, Metric]:
         text = self.metrics.render().decode()
@@ -114,6 +122,7 @@ def test_every_metric_is_exported_with_its_type_and_help(exposed: Fixture) -> No
     [
         ("streams_closed_total", "reason", metrics.CLOSED),
         ("streams_refused_total", "reason", metrics.REFUSED),
+        ("connections_closed_total", "reason", metrics.CONNECTIONS_CLOSED),
         ("events_dropped_total", "reason", metrics.DROPPED),
         ("resumes_total", "result", metrics.RESUMES),
         ("gaps_total", "reason", metrics.GAPS),
@@ -153,6 +162,17 @@ def test_what_the_source_and_the_pump_know_is_exported(exposed: Fixture) -> None
     assert exposed.value("loop_lag_seconds") == 0.25
     assert exposed.value("capacity_streams") == 100
     assert exposed.value("build_info", version=__version__, python=platform.python_version()) == 1
+
+
+def test_connections_and_memory_are_exported(exposed: Fixture) -> None:
+    """Without a limit the limit is infinite: an alert on used / limit must not fire for 0."""
+    assert exposed.value("memory_limit_bytes") == math.inf
+    exposed.memory.limit, exposed.memory.used = 1000, 600
+    exposed.visitors.opened = 9
+    exposed.visitors.closed["head_timeout"] += 2
+    assert (exposed.value("memory_limit_bytes"), exposed.value("memory_used_bytes")) == (1000, 600)
+    assert (exposed.value("connections"), exposed.value("connections_opened_total")) == (0, 9)
+    assert exposed.value("connections_closed_total", reason="head_timeout") == 2
 
 
 def test_the_fanout_histogram_is_cumulative(exposed: Fixture) -> None:

@@ -18,7 +18,6 @@ LATER = [
     "JWKS_URL",
     "CORS_ORIGINS",
     "ADMIN_TOKEN_FILE",
-    "MAX_STREAMS_PER_CLIENT",
 ]
 
 
@@ -167,6 +166,18 @@ def test_several_nats_servers_are_kept_in_order_without_spaces() -> None:
             "proxy",
             "SSECAST_FORWARDED_ALLOW_IPS='proxy' is not allowed ('proxy' does not appear to be an IPv4 or IPv6 "
             "network): it must be a comma list of IP addresses and networks, or *.",
+        ),
+        (
+            "FORWARDED_ALLOW_IPS",
+            "10.0.0.1/8",
+            "SSECAST_FORWARDED_ALLOW_IPS='10.0.0.1/8' is not allowed (10.0.0.1/8 has host bits set): "
+            "it must be a comma list of IP addresses and networks, or *.",
+        ),
+        (
+            "FORWARDED_ALLOW_IPS",
+            "10.0.0.1,*",
+            "SSECAST_FORWARDED_ALLOW_IPS='10.0.0.1,*' is not allowed (* stands alone): "
+            "it must be a comma list of IP addresses and networks, or *.",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from ssecast import sockets
 from ssecast.aio import SLICE, AioWriter
-from ssecast.sockets import Flusher, LoopWriter
+from ssecast.sockets import Flusher, LoopWriter, bind, bound_streams
 
 COUNT = 700
 
@@ -100,3 +100,23 @@ def test_one_call_may_be_for_more_sockets_than_the_tables_hold(
     assert rest == []
     assert pairs[0][1].recv(100) == b"hihi"
     assert pairs[COUNT - 1][1].recv(100) == b"hi"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has all of these options")
+@pytest.mark.parametrize(("stall", "user_timeout"), [(5.0, 30_000), (30.0, 30_000), (120.0, 120_000)])
+def test_what_is_set_on_the_listener_holds_for_every_connection(stall: float, user_timeout: int) -> None:
+    """The kernel waits for a stalled reader as long as the pod does, and for a dead one half a minute at least."""
+    [listener] = bind("127.0.0.1", 0, 10)
+    assert bound_streams(listener, 128 * 1024, stall) == []
+    with listener, socket.create_connection(listener.getsockname()):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 128 * 1024
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == user_timeout
+            idle, every, count = (
+                accepted.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert idle + every * count <= 60, "who is silent for a minute is gone"

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from ssecast.handoff import OPENS_PER_TURN, Door
+from ssecast.door import OPENS_PER_TURN, Door
+from ssecast.stream import Answer
 from tests.harness import until
 
 
@@ -48,3 +49,17 @@ async def test_live_events_get_their_turn_between_requests() -> None:
     asyncio.get_running_loop().call_soon(lambda: seen.append(len(opened)))
     await until(lambda: len(opened) == 2 * OPENS_PER_TURN, "every turn")
     assert seen == [OPENS_PER_TURN]
+
+
+def test_an_answer_is_a_whole_response_whose_date_is_renewed() -> None:
+    door = Door(lambda _: None)
+    answer = Answer(503, ((b"retry-after", b"2"),), b"full")
+    wire = door.whole([(b"date", b"one")], answer)
+    assert wire == (
+        b"HTTP/1.1 503 Service Unavailable\r\ndate: one\r\nretry-after: 2\r\ncontent-length: 4\r\n"
+        b"connection: close\r\n\r\nfull"
+    )
+    assert b"date: two\r\n" in door.whole([(b"date", b"two")], answer)
+    assert door.whole([(b"date", b"two")], answer._replace(body=b"other")).endswith(
+        b"length: 5\r\nconnection: close\r\n\r\nother"
+    )
