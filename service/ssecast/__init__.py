@@ -2,11 +2,11 @@
 
 The law of this package: a room imports only what stands below it.
 
-    __main__ > dev > server > app, admin > events > resume > source > feed, dial > jetstream
+    __main__ > dev > server > app, admin > events, guard > resume > source > feed, dial > jetstream
     > handoff > stream, metrics, tracing, logs > pump, sockets > aio > histogram, settings > hub > drain, heartbeat > channel
-    > log, subjects > frame
+    > log, subjects > frame, signature
 
-frame, subjects, log, channel, drain, heartbeat and hub are pure: no clock, no loop, no network; time and effects are
+frame, signature, subjects, log, channel, drain, heartbeat and hub are pure: no clock, no loop, no network; time and effects are
 arguments.
 """
 

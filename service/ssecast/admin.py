@@ -11,11 +11,27 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 
 from ssecast.frame import Position
+from ssecast.guard import Gate, Guard
 from ssecast.metrics import CLOSED, REFUSED
+from ssecast.signature import POD, SIGNATURE, TIME
 
 WINDOW_MAX_SECONDS = 86_400
 SHED_MAX = 10**6
 SHOWN_CHARS = 80
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": f"with a token file: {POD}, {TIME} or {SIGNATURE} is missing or does not fit"},
+    403: {"description": "sent by a web page"},
+    409: {"description": "does not fit what the pod is doing: it stops, or it drains"},
+    413: {"description": "the body is too large or too slow"},
+    429: {"description": "too many signed orders"},
+    503: {"description": "the token file cannot be read"},
+}
+"""Beside a body that is wrong."""
+
+
+class Conflict(Exception):
+    """An order that does not fit what the pod is doing; the message is one sentence."""
 
 
 class LogPlace(Protocol):
@@ -29,8 +45,9 @@ class HubLoad(Protocol):
     """What `/load` tells of the hub; the mappings are counts by reason."""
 
     opened: int
-    is_draining: bool
 
+    @property
+    def is_draining(self) -> bool: ...
     @property
     def streams(self) -> int: ...
     @property
@@ -49,7 +66,10 @@ class SourceLag(Protocol):
 
 
 class AdminPod(Protocol):
-    """The pod as its operators see it. ready stays true when it is full and when NATS is away for a while."""
+    """The pod as its operators see it. ready stays true when it is full and when NATS is away for a while.
+
+    stopping: it was told to end, which cannot be taken back. shed_left: streams that a shed has yet to close.
+    """
 
     version: str
     boot_id: str
@@ -68,9 +88,17 @@ class AdminPod(Protocol):
     @property
     def drain_deadline_at(self) -> datetime | None: ...
     @property
+    def shed_deadline_at(self) -> datetime | None: ...
+    @property
+    def shed_left(self) -> int: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
     def refused_per_second(self) -> float: ...
     def render_metrics(self) -> bytes: ...
     def drain(self, window_seconds: float) -> None: ...
+
+    # These raise Conflict.
     def undrain(self) -> None: ...
     def shed(self, count: int, window_seconds: float) -> None: ...
 
@@ -85,26 +113,33 @@ Window = Annotated[float, Field(ge=0, le=WINDOW_MAX_SECONDS, allow_inf_nan=False
 
 
 class Shed(_Order):
-    """Close the oldest `count` streams, spread over the window. Replaces a shed that is under way; 0 ends it."""
+    """Close the oldest `count` streams, spread over the window.
+
+    The same again while it is under way changes nothing; another one replaces it, and 0 ends it.
+    """
 
     count: Annotated[int, Field(ge=0, le=SHED_MAX)]
     window_seconds: Window
 
 
 class Drain(_Order):
-    """Take no new streams and close the open ones, spread over the window."""
+    """Take no new streams and close the open ones, spread over the window.
+
+    The same again changes nothing; with another window the rest are spread over that one, from now on.
+    """
 
     window_seconds: Window
 
 
-def create_admin(pod: AdminPod) -> FastAPI:
+def create_admin(pod: AdminPod, guard: Guard) -> FastAPI:
     """The app. No interactive pages: they would load scripts from elsewhere."""
     app = FastAPI(title="ssecast admin", version=pod.version, docs_url=None, redoc_url=None)
     # Starlette types handlers by Exception, though it calls this one only for the class it is registered for.
     app.add_exception_handler(RequestValidationError, _refuse)  # type: ignore[arg-type]
+    app.add_middleware(Gate, guard=guard, state=lambda: _orders(pod))
     _add_health(app, pod)
     _add_load(app, pod)
-    _add_orders(app, pod)
+    _add_orders(app, pod, guard)
     return app
 
 
@@ -134,10 +169,8 @@ def _add_load(app: FastAPI, pod: AdminPod) -> None:
             "pod_uid": pod.pod_uid,
             "boot_id": pod.boot_id,
             "started_at": _rfc3339(pod.started_at),
-            "streams": hub.streams,
             "capacity": pod.capacity,
-            "draining": hub.is_draining,
-            "drain_deadline": _rfc3339(pod.drain_deadline_at),
+            **_orders(pod),
             "opened_total": hub.opened,
             "refused_total": sum(hub.refused.values()),
             "refused_by_reason": dict.fromkeys(REFUSED, 0) | dict(hub.refused),
@@ -148,28 +181,37 @@ def _add_load(app: FastAPI, pod: AdminPod) -> None:
         }
 
 
-def _add_orders(app: FastAPI, pod: AdminPod) -> None:
-    @app.post("/shed", status_code=202, summary="Close some streams")
+def _add_orders(app: FastAPI, pod: AdminPod, guard: Guard) -> None:
+    def conflict(_: Request, wrong: Conflict) -> JSONResponse:
+        return guard.refuse(409, "conflict", str(wrong))
+
+    app.add_exception_handler(Conflict, conflict)  # type: ignore[arg-type]
+
+    @app.post("/shed", status_code=202, summary="Close some streams", responses=REFUSALS)
     async def shed(order: Shed) -> dict[str, Any]:
         pod.shed(order.count, order.window_seconds)
-        return _state(pod)
+        return _orders(pod)
 
-    @app.post("/drain", status_code=202, summary="Close all streams; again: change the window")
+    @app.post("/drain", status_code=202, summary="Close all streams; again: change the window", responses=REFUSALS)
     async def drain(order: Drain) -> dict[str, Any]:
         pod.drain(order.window_seconds)
-        return _state(pod)
+        return _orders(pod)
 
-    @app.post("/undrain", status_code=202, summary="Take streams again")
+    @app.post("/undrain", status_code=202, summary="Take streams again", responses=REFUSALS)
     async def undrain() -> dict[str, Any]:
         pod.undrain()
-        return _state(pod)
+        return _orders(pod)
 
 
-def _state(pod: AdminPod) -> dict[str, Any]:
+def _orders(pod: AdminPod) -> dict[str, Any]:
+    """What the pod was ordered to do, and how far it is: part of /load, and the answer to every order."""
     return {
         "streams": pod.hub.streams,
         "draining": pod.hub.is_draining,
         "drain_deadline": _rfc3339(pod.drain_deadline_at),
+        "stopping": pod.stopping,
+        "shedding": pod.shed_left,
+        "shed_deadline": _rfc3339(pod.shed_deadline_at),
     }
 
 

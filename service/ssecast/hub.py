@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from ssecast.channel import Channel, Egress, Place, Subscriber, Want, WriteMany
-from ssecast.drain import Closing
+from ssecast.drain import Departures
 from ssecast.frame import COMMENT, LAST_CHUNK, Event, Frame, Position, gap_block, position_block, retry_block
 from ssecast.heartbeat import Wheel
 from ssecast.log import EventLog
@@ -53,10 +53,8 @@ class Hub:
         self.on_evicted: Callable[[Subscriber, int], None] = lambda sub, _: self.close(sub, "slow")
         self.on_open: Callable[[Subscriber], None] = lambda _: None
         self.on_close: Callable[[str], None] = lambda _: None
-        self.draining = Closing()
-        self.shedding = Closing()
-        self.is_draining = False
-        self.events = self.opened = 0
+        self.departures = Departures(self.wheel.oldest_first, self.close)
+        self.events = self.opened = self.cut = 0
         self.closed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -76,6 +74,10 @@ class Hub:
     @property
     def streams(self) -> int:
         return self.wheel.count
+
+    @property
+    def is_draining(self) -> bool:
+        return self.departures.is_draining
 
     @property
     def channels(self) -> int:
@@ -159,9 +161,7 @@ class Hub:
             self.egress.batches.clear()  # they hold on to segments of finished backfills
         self._beat(now)
         self._drop_slow(now)
-        for closing, reason in ((self.draining, "drain"), (self.shedding, "shed")):
-            for sub in closing.due(now):
-                self.close(sub, reason)
+        self.departures.close_due(now + TICK)  # who has a deadline goes a tick early rather than late
 
     # Streams
 
@@ -177,6 +177,7 @@ class Hub:
         self.wheel.add(sub)
         if sub.client:
             self.clients[sub.client] += 1
+        self.departures.add(sub)
         self.opened += 1
         self.on_open(sub)
         if requested is None:
@@ -221,6 +222,9 @@ class Hub:
         """The socket took everything that waited in user space."""
         if sub.place is Place.GONE:
             return
+        if sub in self.departures.leaving:
+            self.close(sub, self.departures.leaving[sub].reason)
+            return
         fell_off = self._fell_off(sub)  # while its socket was full: too slow for the log
         if fell_off and not self.options.skip_slow:
             self.close(sub, "slow")
@@ -233,11 +237,12 @@ class Hub:
             self.wake()
 
     def close(self, sub: Subscriber, reason: str) -> None:
-        """Ends a stream: with a short `retry:` where its socket takes it, at once where it does not."""
+        """Ends a stream: with a short `retry:` where nothing waits for its socket, cut off where something does."""
         if sub.place is Place.GONE:
             return
         self.lost(sub, reason)
         if sub.blocked:
+            self.cut += 1
             sub.abort()
             return
         farewell = sub.channel.wrap(retry_block(self.draw_retry(True)))
@@ -253,6 +258,7 @@ class Hub:
         self.wheel.remove(sub)
         if sub.client:
             self._forget_client(sub.client)
+        self.departures.remove(sub)
         self.closed[reason] += 1
         self.on_close(reason)
         sub.channel.members -= 1
@@ -263,19 +269,6 @@ class Hub:
         """Closes every stream whose socket is full: what waits for them is given back. They resume by their ids."""
         for sub in list(self.egress.blocked):
             self.close(sub, reason)
-
-    def drain(self, now: float, window: float) -> None:
-        """Closes every stream within the window (seconds); again with another window: the rest within that one."""
-        self.is_draining = True
-        self.draining.spread(self.wheel.oldest_first(), now, window)
-
-    def undrain(self) -> None:
-        self.is_draining = False
-        self.draining.cancel()
-
-    def shed(self, now: float, count: int, window: float) -> None:
-        """Closes the oldest `count` streams within the window (seconds); replaces a shed that is under way."""
-        self.shedding.spread(self.wheel.oldest_first()[:count], now, window)
 
     # Inside
 
@@ -356,9 +349,7 @@ class Hub:
         """A heartbeat to each stream of the slot that is due, `position` where the last id it was given is stale."""
         groups: dict[tuple[Channel, bool], list[int]] = {}
         for sub in self.wheel.turn(now):
-            if sub.expires_at and sub.expires_at <= now:
-                self.close(sub, "age")
-            elif sub.place in (Place.WAITING, Place.AHEAD):
+            if sub.place in (Place.WAITING, Place.AHEAD):
                 if not sub.blocked:
                     self._write(sub, COMMENT)
             elif sub.place is Place.LANE:

@@ -22,6 +22,10 @@ REFUSED = ("full", "draining", "starting", "memory", "descriptors", "client")
 CONNECTIONS_CLOSED = (
     "client", "head_timeout", "body_timeout", "too_large", "malformed", "pipelined", "descriptors",
 )  # fmt: skip
+ORDERS = ("drain", "undrain", "shed", "stop")
+ORDERS_REFUSED = (
+    "unsigned", "time", "pod", "signature", "token_file", "too_many", "origin", "body", "conflict",
+)  # fmt: skip
 DROPPED = ("too_large", "not_utf8", "reserved_name")
 RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
@@ -47,13 +51,26 @@ class LogSize(Protocol):
     def __len__(self) -> int: ...
 
 
+class DepartureCounts(Protocol):
+    """What was ordered, by order, and how many streams a shed has yet to close."""
+
+    @property
+    def orders(self) -> Counts: ...
+    @property
+    def shed_left(self) -> int: ...
+
+
 class HubCounts(Protocol):
     """What the hub counts; each mapping is by reason."""
 
     events: int
     opened: int
-    is_draining: bool
+    cut: int
 
+    @property
+    def is_draining(self) -> bool: ...
+    @property
+    def departures(self) -> DepartureCounts: ...
     @property
     def streams(self) -> int: ...
     @property
@@ -114,6 +131,13 @@ class MemoryUse(Protocol):
     used: int
 
 
+class GuardCounts(Protocol):
+    """Orders that were refused, by reason."""
+
+    @property
+    def refused(self) -> Counts: ...
+
+
 class Metrics:
     """The pod's registry."""
 
@@ -122,12 +146,13 @@ class Metrics:
         hub: HubCounts,
         pump: PumpCounts,
         source: SourceCounts,
+        guard: GuardCounts,
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(PodCollector(hub, pump, source, capacity, visitors, memory))
+        self._registry.register(PodCollector(hub, pump, source, guard, capacity, visitors, memory))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -143,11 +168,12 @@ class PodCollector(Collector):
         hub: HubCounts,
         pump: PumpCounts,
         source: SourceCounts,
+        guard: GuardCounts,
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
-        self._hub, self._pump, self._source, self._capacity = hub, pump, source, capacity
+        self._hub, self._pump, self._source, self._guard, self._capacity = hub, pump, source, guard, capacity
         self._visitors, self._memory = visitors, memory
 
     def collect(self) -> Iterator[Metric]:
@@ -156,6 +182,7 @@ class PodCollector(Collector):
         yield from self._events()
         yield from self._source_side()
         yield from self._resumes()
+        yield from self._orders()
         yield from self._pod()
 
     def _streams(self) -> Iterator[Metric]:
@@ -164,6 +191,7 @@ class PodCollector(Collector):
         yield _gauge("capacity_streams", "Streams that this pod can hold.", self._capacity)
         yield _counter("streams_opened", "Streams opened.", hub.opened)
         yield _by("streams_closed", "Streams closed, by reason.", "reason", CLOSED, hub.closed)
+        yield _counter("streams_cut", "Of these, closed without a farewell: their sockets took no more.", hub.cut)
         yield _by("streams_refused", "Clients turned away, by reason.", "reason", REFUSED, hub.refused)
         yield _gauge("channels", "Different things that open streams asked for.", hub.channels)
 
@@ -197,13 +225,19 @@ class PodCollector(Collector):
         yield _by("gaps", "Gaps announced to clients, by reason.", "reason", GAPS, hub.gaps)
         yield _by("breaks", "Breaks in what this pod received, by reason.", "reason", BREAKS, hub.breaks)
 
+    def _orders(self) -> Iterator[Metric]:
+        orders, refused = self._hub.departures.orders, self._guard.refused
+        yield _gauge("draining", "1 while this pod drains.", int(self._hub.is_draining))
+        yield _gauge("shedding_streams", "Streams that a shed has yet to close.", self._hub.departures.shed_left)
+        yield _by("orders", "Orders given to this pod, stop by a signal.", "order", ORDERS, orders)
+        yield _by("orders_refused", "Orders refused, by reason.", "reason", ORDERS_REFUSED, refused)
+
     def _pod(self) -> Iterator[Metric]:
         yield _gauge("loop_lag_seconds", "How late the event loop ran its last tick.", self._pump.loop_lag)
         yield _gauge(
             "memory_limit_bytes", "Memory that the cgroup grants; infinite without a limit.", self._memory.limit
         )
         yield _gauge("memory_used_bytes", "Memory of the cgroup in use; 0 without a limit.", self._memory.used)
-        yield _gauge("draining", "1 while this pod drains.", int(self._hub.is_draining))
         info = GaugeMetricFamily("ssecast_build_info", "Version of ssecast and Python.", labels=("version", "python"))
         info.add_metric((__version__, platform.python_version()), 1)
         yield info

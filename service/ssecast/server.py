@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -25,11 +26,12 @@ import uvloop
 
 from ssecast import __version__
 from ssecast.access import Open
-from ssecast.admin import create_admin
+from ssecast.admin import Conflict, create_admin
 from ssecast.app import Publish, PublishFailed, create_app
 from ssecast.door import Door, Listener, Proxies, listener
 from ssecast.events import Events, EventsOptions, draw_retry
 from ssecast.frame import Position
+from ssecast.guard import Guard
 from ssecast.hub import Hub, HubOptions
 from ssecast.jetstream import JetStreamError
 from ssecast.limits import Limits
@@ -104,7 +106,8 @@ class Pod:
         )
         self.access = Open(settings.subjects)
         self.events = Events(self.hub, self.events_options, self.limits, self.access, self.resumer.lookup)
-        self.metrics = Metrics(self.hub, self.pump, self.source, self.capacity, self.visitors, self.memory)
+        self.guard = Guard(self.pod_uid or self.boot_id, settings.admin_token_file)
+        self.metrics = Metrics(self.hub, self.pump, self.source, self.guard, self.capacity, self.visitors, self.memory)
         self.tracing = setup(os.environ)
         self._refused: deque[tuple[float, int]] = deque()
         if self.tracing is not None:
@@ -132,23 +135,46 @@ class Pod:
 
     @property
     def drain_deadline_at(self) -> datetime | None:
-        deadline = self.hub.draining.deadline
-        return None if deadline is None else datetime.now(UTC) + timedelta(seconds=deadline - time.monotonic())
+        return _calendar(self.hub.departures.draining.deadline)
+
+    @property
+    def shed_deadline_at(self) -> datetime | None:
+        return _calendar(self.hub.departures.shedding.deadline)
+
+    @property
+    def shed_left(self) -> int:
+        return self.hub.departures.shed_left
+
+    @property
+    def stopping(self) -> bool:
+        return self.hub.departures.stops_by is not None
 
     def render_metrics(self) -> bytes:
         return self.metrics.render()
 
     def drain(self, window_seconds: float) -> None:
-        self.hub.drain(time.monotonic(), window_seconds)
-        log.info("draining", streams=self.hub.streams, window_seconds=window_seconds)
+        self.hub.departures.drain(time.monotonic(), window_seconds)
+        log.info("draining", streams=self.hub.streams, window_seconds=window_seconds, deadline=self._deadline)
 
     def undrain(self) -> None:
-        self.hub.undrain()
+        """Raises Conflict."""
+        if not self.hub.departures.undrain():
+            raise Conflict("this pod was told to stop, which cannot be taken back")
         log.info("drain taken back", streams=self.hub.streams)
 
     def shed(self, count: int, window_seconds: float) -> None:
-        self.hub.shed(time.monotonic(), count, window_seconds)
+        """Raises Conflict."""
+        if self.hub.is_draining:
+            raise Conflict("this pod drains and closes all of its streams anyway; /undrain comes first")
+        self.hub.departures.shed(time.monotonic(), count, window_seconds)
         log.info("shedding", count=count, window_seconds=window_seconds)
+
+    def stop(self) -> float:
+        """Not ready from now on; closes the streams when no new client is sent here. Returns when that is, in seconds."""
+        settings = self.settings
+        delay = self.hub.departures.stop(time.monotonic(), settings.drain_delay_seconds, settings.drain_seconds)
+        log.info("stopping", streams=self.hub.streams, delay_seconds=delay, deadline=self._deadline)
+        return delay
 
     def count_refused(self, now: float) -> None:
         if not self._refused or now - self._refused[-1][0] >= 1:
@@ -174,6 +200,10 @@ class Pod:
         except JetStreamError as failed:
             raise PublishFailed(str(failed)) from failed
         return Position(self.hub.log.epoch, seq), duplicate
+
+    @property
+    def _deadline(self) -> str:
+        return str(self.drain_deadline_at)
 
     def _draw_retry(self, farewell: bool) -> int:
         if farewell:
@@ -209,6 +239,7 @@ class Server:
         await self._until_stopped([*work, *serving])
         await self._drain()
         public.should_exit = admin.should_exit = True
+        public.force_exit = admin.force_exit = self._hurry.is_set()
         await asyncio.gather(*serving, return_exceptions=True)
         await self._shutdown(work)
 
@@ -234,7 +265,9 @@ class Server:
         door = Door(pod.events.admit, Proxies(allow) if settings.max_streams_per_client else None)
         return (
             listener(app, door=door, visitors=pod.visitors, forwarded_allow_ips=allow, backlog=BACKLOG),
-            listener(create_admin(pod), door=None, visitors=Visitors(), forwarded_allow_ips=allow, backlog=128),
+            listener(
+                create_admin(pod, pod.guard), door=None, visitors=Visitors(), forwarded_allow_ips=allow, backlog=128
+            ),
         )
 
     def _size_up(self) -> None:
@@ -269,13 +302,10 @@ class Server:
 
     async def _drain(self) -> None:
         """Not ready, wait until no new client is sent here, close the streams over the window."""
-        pod, settings = self.pod, self.settings
-        pod.hub.is_draining = True
-        log.info("stopping", streams=pod.hub.streams, drain_seconds=settings.drain_seconds)
-        await self._wait(settings.drain_delay_seconds, lambda: False)
-        pod.drain(settings.drain_seconds)
-        await self._wait(settings.drain_seconds + 1, lambda: pod.hub.streams == 0)
-        for sub in list(pod.hub.wheel):
+        pod = self.pod
+        await self._wait(pod.stop(), lambda: False)
+        await self._wait(self.settings.drain_seconds + 1, lambda: pod.hub.streams == 0)
+        for sub in list(pod.hub.wheel):  # somebody is in a hurry
             pod.hub.close(sub, "shutdown")
 
     async def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
@@ -322,6 +352,12 @@ def run(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(main())
     return 0
+
+
+@lru_cache(maxsize=4)
+def _calendar(deadline: float | None) -> datetime | None:
+    """A time of the monotonic clock as a date. The first look decides: each would differ by some microseconds."""
+    return None if deadline is None else datetime.now(UTC) + timedelta(seconds=deadline - time.monotonic())
 
 
 def _capacity(max_streams: int) -> tuple[int, int]:

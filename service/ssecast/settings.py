@@ -1,6 +1,7 @@
 """What a pod can be told, read once from the environment: every setting with its unit, default and description.
 
-A leaf: frozen values that know no other room but `subjects`, which says what a NATS subject may be.
+A leaf: frozen values that know no other room but `subjects` and `signature`, which say what a NATS subject and a file of
+tokens may be.
 What is wrong is said in one sentence per value. Values that may hold a secret are not repeated in it.
 """
 
@@ -22,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ssecast.signature import FILE_MAX_BYTES, TOKEN_MIN_CHARS, TOKENS_MAX, parse_tokens
 from ssecast.subjects import collide, problem, reduce
 
 PREFIX = "SSECAST_"
@@ -106,6 +108,13 @@ def _readable(value: str | None) -> str | None:
         raise ValueError(f"cannot read it: {wrong.strerror}") from None
 
 
+def _with_tokens(value: str | None) -> str | None:
+    if value is not None:
+        with Path(value).open("rb") as file:
+            parse_tokens(file.read(FILE_MAX_BYTES + 1))
+    return value
+
+
 def _addresses(value: str) -> str:
     """As uvicorn reads them: it would take what is neither address nor network for a name, and believe nobody."""
     parts = [part.strip() for part in value.split(",")]
@@ -127,6 +136,8 @@ Subjects = Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_s
 ALLOWED = {
     "host": "an address to listen on",
     "admin_host": "an address to listen on",
+    "admin_token_file": f"the path of a file with a token of at least {TOKEN_MIN_CHARS} characters on each line, "
+    f"{TOKENS_MAX} at most",
     "nats_url": "a comma list of addresses such as nats://host:4222",
     "subjects": "a comma list of NATS subjects without overlap, such as events.>",
     "stream": "the name of a JetStream stream, or empty for core NATS",
@@ -180,6 +191,10 @@ class Settings(BaseSettings):
     port: Port = _of(8080, "", "Public port: streams, publishing, the page.")
     admin_host: str = _of("0.0.0.0", "", "Address of the admin port.", min_length=1)
     admin_port: Port = _of(9090, "", "Admin port: health, metrics, load, drain. Never route it to the outside.")
+
+    admin_token_file: Annotated[File, AfterValidator(_with_tokens)] = _of(
+        None, "", "Tokens of those who may drain and shed, one per line: with it, orders must be signed."
+    )
 
     nats_url: Annotated[str, AfterValidator(_nats_url)] = _of(
         "nats://127.0.0.1:4222", "", "NATS servers, a comma list."

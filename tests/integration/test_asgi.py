@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from ssecast.access import Open
 from ssecast.app import create_app
 from ssecast.events import Events, EventsOptions
 from ssecast.frame import Event
-from ssecast.hub import Hub, HubOptions
+from ssecast.hub import TICK, Hub, HubOptions
 from ssecast.limits import Limits
 from ssecast.log import EventLog
 from ssecast.pump import Pump
@@ -34,8 +35,8 @@ async def hub() -> AsyncIterator[Hub]:
     flusher.close()
 
 
-def app_of(hub: Hub) -> Any:
-    options = EventsOptions(1000, 0, 0.0)
+def app_of(hub: Hub, max_age: float = 0.0) -> Any:
+    options = EventsOptions(1000, 0, max_age)
     limits = Limits(hub, 100, lambda: False)
     events = Events(hub, options, limits, Open(("events.>",)), lambda sub, _: hub.close(sub, "error"))
     return create_app(events, subjects=("events.>",), publish=None, page=False, max_payload_bytes=1000)
@@ -102,6 +103,43 @@ async def test_an_orderly_close_ends_the_body(hub: Hub) -> None:
     await call.task
     assert call.sent[-1]["more_body"] is False
     assert call.parser.retry == 1000
+
+
+async def test_a_stream_ends_at_its_age_in_good_order(hub: Hub) -> None:
+    """Though all that it is sent waits in user space for a moment, as a full socket would make it."""
+    app = app_of(hub, max_age=2.0)
+    begin = time.monotonic()
+    calls = [Call(app) for _ in range(10)]
+    seq = 0
+    while not all(call.task.done() for call in calls):
+        seq += 1
+        publish(hub, seq, seq)
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - begin >= 2.0 * 0.8 - 2 * TICK
+    assert hub.closed == {"age": 10}
+    assert hub.cut == 0
+    for call in calls:
+        assert call.sent[-1]["more_body"] is False
+        assert call.parser.retries == [1000, 1000]
+        assert call.parser.idle
+        assert call.data == [str(number) for number in range(1, len(call.data) + 1)]
+
+
+async def test_a_drain_waits_for_what_a_send_is_taking(hub: Hub) -> None:
+    free = asyncio.Event()
+    free.set()
+    call = Call(app_of(hub), may_send=free)
+    await until(lambda: hub.streams == 1, "the stream")
+    await until(lambda: bool(call.sent), "its head")
+    await until(lambda: call.parser.last_id != "", "its first block")
+    free.clear()
+    publish(hub, 1, 1)
+    hub.departures.drain(time.monotonic(), 10.0)
+    await until(lambda: bool(hub.departures.leaving), "its time")
+    assert not call.task.done()
+    free.set()
+    await call.task
+    assert (call.data, call.parser.retries, hub.closed, hub.cut) == (["1"], [1000, 1000], {"drain": 1}, 0)
 
 
 async def test_a_send_that_blocks_holds_back_its_own_stream_only(hub: Hub) -> None:

@@ -165,7 +165,7 @@ class HubMachine(RuleBasedStateMachine):
         if back is not None:
             seq = min(max(self.hub.log.head - back, 0), self.stream.last_seq + 2)
             requested = str(Position(self.hub.log.epoch, seq))
-        self.admit(want, room, kind, requested).expires_at = self.now + lifetime if lifetime else 0.0
+        self.admit(want, room, kind, requested, self.now + lifetime if lifetime else 0.0)
 
     @rule(want=wants, index=indexes)
     def reconnect(self, want: Want, index: int) -> None:
@@ -173,11 +173,11 @@ class HubMachine(RuleBasedStateMachine):
         ids = [client.parser.last_id for client in self.clients if client.parser.last_id]
         self.admit(want, 10**6, "direct", [*ids, "", "42", "e1-", "\x00", "é" * 100][index % (len(ids) + 5)])
 
-    def admit(self, want: Want, room: int, kind: str, requested: str | None) -> FakeClient:
+    def admit(self, want: Want, room: int, kind: str, requested: str | None, expires_at: float = 0.0) -> FakeClient:
         fd = self.kernel.free_fd() if kind == "direct" else -1
         client = FakeClient(self.hub, want, fd, room, kind != "asgi")
         client.client = NAMES[len(self.clients) % len(NAMES)]
-        client.stream = self.stream
+        client.stream, client.expires_at = self.stream, expires_at
         if fd >= 0:
             self.kernel.sockets[fd] = client
         self.clients.append(client)
@@ -264,11 +264,11 @@ class HubMachine(RuleBasedStateMachine):
     def close_some(self, window: float, count: int | None, undo: bool) -> None:
         """A drain, or a shed of a few; perhaps the drain is taken back."""
         if count is not None:
-            self.hub.shed(self.now, count, window)
+            self.hub.departures.shed(self.now, count, window)
         else:
-            self.hub.drain(self.now, window)
+            self.hub.departures.drain(self.now, window)
             if undo:
-                self.hub.undrain()
+                self.hub.departures.undrain()
 
     # What must hold
 
@@ -304,8 +304,8 @@ class HubMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Everyone reads, time passes: then every client has everything, and an id that says so."""
         self.settling = True
-        self.hub.undrain()
-        self.hub.shedding.cancel()
+        self.hub.departures.undrain()
+        self.hub.departures.shed(self.now, 0, 0.0)
         self.deliver(10**6)
         for _ in range(round((LONGEST_INTERVAL + 2 * HEARTBEAT) / TICK)):
             for _ in range(50):

@@ -1,16 +1,20 @@
 """The admin app above a fake pod, without a socket."""
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ssecast.admin import create_admin
+from ssecast.admin import Conflict, create_admin
+from ssecast.guard import Guard
 from ssecast.log import EventLog
 from ssecast.metrics import CLOSED, REFUSED
+from ssecast.signature import signed
 
 JSON = {"content-type": "application/json"}
 
@@ -36,6 +40,8 @@ class FakePod:
         self.ready, self.not_ready_reason = True, ""
         self.hub, self.source = FakeHub(), FakeSource()
         self.drain_deadline_at: datetime | None = None
+        self.shed_deadline_at: datetime | None = None
+        self.shed_left, self.stopping = 0, False
         self.refused_per_second = 1.5
         self.orders: list[tuple[Any, ...]] = []
 
@@ -48,12 +54,16 @@ class FakePod:
         self.drain_deadline_at = datetime(2026, 5, 1, 11, tzinfo=UTC)
 
     def undrain(self) -> None:
+        if self.stopping:
+            raise Conflict("it cannot be taken back")
         self.orders.append(("undrain",))
         self.hub.is_draining = False
         self.drain_deadline_at = None
 
     def shed(self, count: int, window_seconds: float) -> None:
         self.orders.append(("shed", count, window_seconds))
+        self.shed_left = count
+        self.shed_deadline_at = datetime(2026, 5, 1, 11, 30, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -62,8 +72,13 @@ def pod() -> FakePod:
 
 
 @pytest.fixture
-async def client(pod: FakePod) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_admin(pod))
+def guard() -> Guard:
+    return Guard("uid-1", None)
+
+
+@pytest.fixture
+async def client(pod: FakePod, guard: Guard) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_admin(pod, guard))
     async with httpx.AsyncClient(transport=transport, base_url="http://pod") as found:
         yield found
 
@@ -107,6 +122,9 @@ async def test_load_speaks_the_operators_terms(client: httpx.AsyncClient) -> Non
         "capacity": 100,
         "draining": False,
         "drain_deadline": None,
+        "stopping": False,
+        "shedding": 0,
+        "shed_deadline": None,
         "opened_total": 11,
         "refused_total": 5,
         "refused_by_reason": dict.fromkeys(REFUSED, 0) | {"full": 4, "draining": 1},
@@ -127,7 +145,14 @@ async def test_drain_and_undrain_reach_the_pod(client: httpx.AsyncClient, pod: F
     """Each answer tells the state after the order, and /load tells the deadline."""
     answer = await client.post("/drain", json={"window_seconds": 30})
     assert answer.status_code == 202
-    assert answer.json() == {"streams": 3, "draining": True, "drain_deadline": "2026-05-01T11:00:00.000Z"}
+    assert answer.json() == {
+        "streams": 3,
+        "draining": True,
+        "drain_deadline": "2026-05-01T11:00:00.000Z",
+        "stopping": False,
+        "shedding": 0,
+        "shed_deadline": None,
+    }
     assert (await client.get("/load")).json()["drain_deadline"] == "2026-05-01T11:00:00.000Z"
     answer = await client.post("/undrain")
     assert (answer.status_code, answer.json()["draining"]) == (202, False)
@@ -135,9 +160,41 @@ async def test_drain_and_undrain_reach_the_pod(client: httpx.AsyncClient, pod: F
 
 
 async def test_shed_reaches_the_pod(client: httpx.AsyncClient, pod: FakePod) -> None:
-    """Count and window are handed over as given."""
-    assert (await client.post("/shed", json={"count": 5, "window_seconds": 1.5})).status_code == 202
+    """Count and window are handed over as given, and /load tells what is under way."""
+    answer = await client.post("/shed", json={"count": 5, "window_seconds": 1.5})
+    assert answer.status_code == 202
+    load = (await client.get("/load")).json()
+    for told in (answer.json(), load):
+        assert (told["shedding"], told["shed_deadline"]) == (5, "2026-05-01T11:30:00.000Z")
     assert pod.orders == [("shed", 5, 1.5)]
+
+
+async def test_an_order_that_does_not_fit_is_a_409_with_one_sentence(
+    client: httpx.AsyncClient, pod: FakePod, guard: Guard
+) -> None:
+    """What the pod does goes on."""
+    pod.stopping = True
+    answer = await client.post("/undrain")
+    assert (answer.status_code, answer.json()) == (409, {"detail": "it cannot be taken back"})
+    assert (pod.orders, guard.refused) == ([], {"conflict": 1})
+
+
+async def test_with_a_token_file_orders_are_signed_and_carried_out_once(pod: FakePod, tmp_path: Path) -> None:
+    """The second time the answer is what is under way, and nothing is done."""
+    token = "a-token-of-some-length"
+    (tmp_path / "tokens").write_text(token)
+    app = create_admin(pod, Guard("uid-1", str(tmp_path / "tokens")))
+    body = b'{"count": 5, "window_seconds": 0}'
+    headers = JSON | signed(token, "uid-1", "POST", "/shed", body, time.time_ns() // 10**6)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pod") as client:
+        assert (await client.post("/shed", content=body, headers=JSON)).status_code == 401
+        assert pod.orders == []
+        assert "repeated" not in (await client.post("/shed", content=body, headers=headers)).json()
+        answer = await client.post("/shed", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["repeated"], answer.json()["shedding"]) == (202, True, 5)
+        for path in ("/healthz", "/readyz", "/metrics", "/load"):
+            assert (await client.get(path)).status_code == 200
+    assert pod.orders == [("shed", 5, 0)]
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ class Pod(Hub):
     def _woken(self) -> None:
         self.wakes += 1
 
-    def join(self, want: Want = ALL, requested: str | None = None, fd: int = -1) -> Recorder:
+    def join(self, want: Want = ALL, requested: str | None = None, fd: int = -1, expires_at: float = 0.0) -> Recorder:
         sub = Recorder(fd)
+        sub.expires_at = expires_at
         self.open(sub, want, requested)
         return sub
 
@@ -587,11 +588,12 @@ def test_a_socket_that_fills_up_at_its_heartbeat_leaves_the_lane() -> None:
 
 def test_an_old_stream_is_closed_with_a_short_retry() -> None:
     pod = Pod()
-    plain, chunked = pod.join(), pod.join(Want((">",)))
+    plain, chunked = pod.join(expires_at=1.0), pod.join(Want((">",)), expires_at=1.0)
     closed: list[str] = []
     pod.on_close = closed.append
-    plain.expires_at = chunked.expires_at = 1.0
-    pod.round(1.0)
+    pod.tick(0.5)
+    assert not closed
+    pod.tick(1.0)
     assert plain.farewell == b"retry: 100\n\n"
     assert chunked.farewell == b"c\r\nretry: 100\n\n\r\n0\r\n\r\n"
     assert (closed, pod.closed["age"]) == (["age", "age"], 2)
@@ -600,22 +602,55 @@ def test_an_old_stream_is_closed_with_a_short_retry() -> None:
 def test_a_drain_closes_everyone_within_its_window_and_can_be_taken_back() -> None:
     pod = Pod()
     subs = [pod.join() for _ in range(4)]
-    pod.drain(0.0, 4.0)
+    pod.departures.drain(0.0, 4.0)
     assert pod.is_draining
     pod.tick(2.0)
     assert pod.closed["drain"] == 2
-    pod.undrain()
+    pod.departures.undrain()
     pod.tick(9.0)
     assert (pod.streams, pod.is_draining) == (2, False)
-    pod.drain(9.0, 0.0)
-    pod.tick(9.1)
-    assert all(sub.farewell for sub in subs)
+    pod.departures.drain(9.0, 0.0)
+    pod.tick(9.0)
+    assert all(sub.farewell == b"retry: 100\n\n" for sub in subs)
+    assert pod.cut == 0
+
+
+def test_a_drain_does_not_cut_a_stream_in_the_middle_of_a_batch() -> None:
+    pod = Pod()
+    reads_on, stuck = pod.join(), pod.join()
+    for sub in (reads_on, stuck):
+        sub.full = True
+    pod.send(("a", 1))
+    pod.flush(0.0)
+    pod.departures.drain(0.0, 10.0)
+    pod.tick(9.0)
+    assert pod.streams == 2
+    reads_on.full = reads_on.blocked = False
+    pod.unblock(reads_on)
+    assert (reads_on.farewell, pod.closed["drain"], pod.cut) == (b"retry: 100\n\n", 1, 0)
+    assert reads_on not in pod.departures.leaving
+    pod.tick(10.0 - TICK)
+    assert (stuck.farewell, stuck.aborted, pod.closed["drain"], pod.cut) == (None, True, 2, 1)
+
+
+def test_a_stream_that_ended_by_itself_is_not_waited_for() -> None:
+    """Whatever stands in a plan or is about to leave is forgotten with its connection."""
+    pod = Pod()
+    sub = pod.join(expires_at=5.0)
+    sub.full = sub.blocked = True
+    pod.departures.drain(0.0, 10.0)
+    pod.tick(6.0)
+    assert sub in pod.departures.leaving
+    pod.lost(sub)
+    assert not pod.departures.leaving
+    pod.tick(99.0)
+    assert (pod.closed, sub.farewell, sub.aborted) == ({"client": 1}, None, False)
 
 
 def test_a_shed_closes_the_oldest() -> None:
     pod = Pod()
     subs = [pod.join() for _ in range(4)]
-    pod.shed(0.0, 2, 1.0)
+    pod.departures.shed(0.0, 2, 1.0)
     pod.tick(1.0)
     assert [bool(sub.farewell) for sub in subs] == [True, True, False, False]
     assert pod.closed["shed"] == 2

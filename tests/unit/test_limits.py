@@ -36,7 +36,7 @@ def starting(pod: Pod) -> None:
 
 
 def draining(pod: Pod) -> None:
-    pod.hub.drain(0.0, 10.0)
+    pod.hub.departures.drain(0.0, 10.0)
 
 
 def full(pod: Pod) -> None:

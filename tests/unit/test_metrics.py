@@ -16,10 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from ssecast import __version__, metrics, tracing
 from ssecast.channel import Egress
 from ssecast.frame import Event, Frame
+from ssecast.guard import Guard
 from ssecast.histogram import BOUNDS, Histogram
 from ssecast.log import EventLog
 from ssecast.memory import Memory
 from ssecast.metrics import Metrics
+from ssecast.signature import Reason
 from ssecast.visitors import Visitors
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -31,6 +33,7 @@ NAMES = {
     "capacity_streams": "gauge",
     "streams_opened": "counter",
     "streams_closed": "counter",
+    "streams_cut": "counter",
     "streams_refused": "counter",
     "events_received": "counter",
     "events_dropped": "counter",
@@ -54,8 +57,17 @@ NAMES = {
     "log_bytes": "gauge",
     "channels": "gauge",
     "draining": "gauge",
+    "shedding_streams": "gauge",
+    "orders": "counter",
+    "orders_refused": "counter",
     "build_info": "gauge",
 }
+
+
+class FakeDepartures:
+    def __init__(self) -> None:
+        self.orders: Counter[str] = Counter()
+        self.shed_left = 0
 
 
 class FakeHub:
@@ -63,7 +75,8 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.streams, self.channels, self.events, self.opened = 3, 2, 7, 11
-        self.is_draining = False
+        self.is_draining, self.cut = False, 0
+        self.departures = FakeDepartures()
         self.closed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -91,8 +104,8 @@ class Fixture:
 
     def __init__(self) -> None:
         self.hub, self.pump, self.source = FakeHub(), FakePump(), FakeSource()
-        self.visitors, self.memory = Visitors(), Memory([])
-        self.metrics = Metrics(self.hub, self.pump, self.source, 100, self.visitors, self.memory)
+        self.visitors, self.memory, self.guard = Visitors(), Memory([]), Guard("uid-1", None)
+        self.metrics = Metrics(self.hub, self.pump, self.source, self.guard, 100, self.visitors, self.memory)
 
     def families(self) -> dict[str, Metric]:
         text = self.metrics.render().decode()
@@ -123,6 +136,8 @@ def test_every_metric_is_exported_with_its_type_and_help(exposed: Fixture) -> No
         ("streams_closed_total", "reason", metrics.CLOSED),
         ("streams_refused_total", "reason", metrics.REFUSED),
         ("connections_closed_total", "reason", metrics.CONNECTIONS_CLOSED),
+        ("orders_total", "order", metrics.ORDERS),
+        ("orders_refused_total", "reason", metrics.ORDERS_REFUSED),
         ("events_dropped_total", "reason", metrics.DROPPED),
         ("resumes_total", "result", metrics.RESUMES),
         ("gaps_total", "reason", metrics.GAPS),
@@ -152,6 +167,23 @@ def test_values_are_read_at_scrape_time(exposed: Fixture) -> None:
     assert exposed.value("streams_closed_total", reason="surprise") == 1
     assert (exposed.value("frames_sent_total"), exposed.value("sent_bytes_total")) == (6, 300)
     assert (exposed.value("log_events"), exposed.value("log_bytes")) == (1, exposed.hub.log.bytes)
+
+
+def test_orders_and_what_is_under_way_are_exported(exposed: Fixture) -> None:
+    """Who drains a pod, who tries to, and how far a shed is."""
+    exposed.hub.departures.orders["drain"] += 2
+    exposed.hub.departures.shed_left = 7
+    exposed.hub.cut = 3
+    exposed.guard.refuse(401, "unsigned", "a sentence")
+    assert exposed.value("orders_total", order="drain") == 2
+    assert exposed.value("shedding_streams") == 7
+    assert exposed.value("streams_cut_total") == 3
+    assert exposed.value("orders_refused_total", reason="unsigned") == 1
+
+
+def test_every_reason_for_refusing_a_signature_is_declared() -> None:
+    """As the other reasons are."""
+    assert set(Reason) <= set(metrics.ORDERS_REFUSED)
 
 
 def test_what_the_source_and_the_pump_know_is_exported(exposed: Fixture) -> None:

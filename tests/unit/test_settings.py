@@ -17,7 +17,6 @@ LATER = [
     "JWT_QUERY",
     "JWKS_URL",
     "CORS_ORIGINS",
-    "ADMIN_TOKEN_FILE",
 ]
 
 
@@ -257,6 +256,36 @@ def test_secrets_are_not_repeated() -> None:
     )
     assert len(found) == 4
     assert not any("hunter2" in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it holds no token"),
+        ("hunter2", "it holds a token of less than 16 characters"),
+        ("0123456789abcdef\n" * 3, "it holds 3 tokens"),
+    ],
+)
+def test_a_token_file_without_a_usable_token_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    """Who sets it must not find out at the first drain; the tokens are not repeated."""
+    file = tmp_path / "tokens"
+    file.write_text(text)
+    [sentence] = sentences(ADMIN_TOKEN_FILE=str(file))
+    assert sentence.startswith("SSECAST_ADMIN_TOKEN_FILE=")
+    assert sentence.endswith(
+        f" is not allowed ({why}): it must be the path of a file with a token of at least 16 characters on each line, "
+        "2 at most."
+    )
+
+
+def test_a_token_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Neither none at all, nor a folder in its place; a good one is taken."""
+    [missing] = sentences(ADMIN_TOKEN_FILE=str(tmp_path / "none"))
+    assert "cannot read it: No such file or directory" in missing
+    [folder] = sentences(ADMIN_TOKEN_FILE=str(tmp_path))
+    assert "cannot read it: Is a directory" in folder
+    (tmp_path / "tokens").write_text("0123456789abcdef\nfedcba9876543210\n")
+    assert settings(ADMIN_TOKEN_FILE=str(tmp_path / "tokens")).admin_token_file == str(tmp_path / "tokens")
 
 
 def test_a_key_needs_a_certificate_and_the_other_way_round(tmp_path: Path) -> None:
