@@ -2,12 +2,12 @@
 
 The law of this package: a room imports only what stands below it.
 
-    __main__ > dev > server > app, admin > events, guard > resume > source > feed, dial > jetstream
-    > handoff > stream, metrics, tracing, logs > pump, sockets > aio > histogram, settings > hub > drain, heartbeat > channel
-    > log, subjects > frame, signature
+    __main__ > dev > server > app, admin > entrance, guard > events > limits, tokens, jwks > keys > resume > source
+    > feed, dial > jetstream > door > handoff > stream, metrics, tracing, logs > pump, sockets, visitors, memory > aio
+    > histogram, settings, access > hub > drain, heartbeat, expiry > channel > log, subjects, cors > frame, signature
 
-frame, signature, subjects, log, channel, drain, heartbeat and hub are pure: no clock, no loop, no network; time and effects are
-arguments.
+frame, signature, subjects, cors, log, channel, drain, heartbeat, expiry and hub are pure: no clock, no loop, no network;
+time and effects are arguments.
 """
 
 __version__ = "0.1.0"

@@ -66,7 +66,7 @@ def serve(log_level: LogLevel = Level.INFO) -> None:
     settings = _load(os.environ)
     from ssecast import server, tracing  # late: help and settings' sentences need none of their weight
 
-    _refuse(tracing.problems(os.environ))
+    _refuse([*tracing.problems(os.environ), *_key_problems(settings)])
     raise typer.Exit(server.run(settings))
 
 
@@ -85,7 +85,7 @@ def dev(
     configure(log_level)
     given = {"PORT": str(port), "ADMIN_PORT": str(admin_port), "HOST": host, "SUBJECTS": subjects}
     environ = dev_environ(os.environ, **given)
-    _load(environ)  # what is wrong is said before the nats-server starts
+    _refuse(_key_problems(_load(environ)))  # what is wrong is said before the nats-server starts
     # A Ctrl-C before the server has taken over the signal is a wish like any other.
     with suppress(KeyboardInterrupt):
         raise typer.Exit(_serve_with_nats(environ))
@@ -169,6 +169,14 @@ def _reachable(host: str) -> str:
     """The host as a client on this machine writes it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
+
+
+def _key_problems(settings: Settings) -> list[str]:
+    if settings.jwt_key_file is None:
+        return []
+    from ssecast import keys  # late: the weight of cryptography is for those who use it
+
+    return keys.problems(settings.jwt_key_file, settings.jwt_algorithms)
 
 
 def _load(environ: Mapping[str, str]) -> Settings:

@@ -1,16 +1,20 @@
 """The public HTTP app on port 8080: the stream, publishing, the client module and the page."""
 
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ssecast import __version__
-from ssecast.events import PARAMETERS, Events
+from ssecast.access import Access, Denied, Grant, KeysAway
+from ssecast.cors import is_same_origin
+from ssecast.entrance import Entrance
+from ssecast.events import PARAMETERS, Events, not_granted
 from ssecast.frame import Position, refusal
 from ssecast.subjects import covered, problem
 
@@ -37,7 +41,8 @@ def create_app(
     """The app; publish is None where publishing is off."""
     app = FastAPI(title="ssecast", version=__version__, docs_url=None, redoc_url=None)
     app.router.routes.insert(0, Route("/events", events, include_in_schema=False))
-    _describe_events(app)
+    _describe(app, events.access)
+    _add_denials(app, events)
     _add_files(app, page=page)
 
     @app.get("/info", summary="What this pod serves", tags=["page"])
@@ -45,40 +50,76 @@ def create_app(
         return {"version": __version__, "subjects": list(subjects), "publish": publish is not None}
 
     if publish is not None:
-        _add_publish(app, publish, subjects, max_payload_bytes)
-    return ShortCut(app, events)
+        _add_publish(app, events, publish, subjects, max_payload_bytes)
+    return Entrance(app, events)
 
 
-class ShortCut:
-    """Takes requests for a stream past the app's router and instrumentation, for which a stream has no use."""
+def _add_denials(app: FastAPI, events: Events) -> None:
+    async def denied(_: Request, wrong: Exception) -> Response:
+        assert isinstance(wrong, Denied)
+        return events.deny(wrong)
 
-    def __init__(self, app: ASGIApp, events: Events) -> None:
-        self._app, self._events = app, events
+    async def keys_away(_: Request, wrong: Exception) -> Response:
+        events.access.denied["keys_away"] += 1
+        return JSONResponse({"detail": "the keys that verify tokens cannot be had now"}, 503, {"retry-after": "5"})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._events if scope["type"] == "http" and scope["path"] == "/events" else self._app
-        await app(scope, receive, send)
+    app.add_exception_handler(Denied, denied)
+    app.add_exception_handler(KeysAway, keys_away)
 
 
-def _add_publish(app: FastAPI, publish: Publish, subjects: tuple[str, ...], max_payload_bytes: int) -> None:
-    @app.post("/publish/{subject}", status_code=202, summary="Publish the body as one event", tags=["publish"])
+def _add_publish(
+    app: FastAPI, events: Events, publish: Publish, subjects: tuple[str, ...], max_payload_bytes: int
+) -> None:
+    @app.post(
+        "/publish/{subject}",
+        status_code=202,
+        summary="Publish the body as one event",
+        tags=["publish"],
+        responses=PUBLISH_RESPONSES | ({} if events.access.is_open else DENIED_RESPONSES),
+    )
     async def publish_event(
         subject: str,
         request: Request,
         ssecast_event: Annotated[str | None, Header()] = None,
         idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
     ) -> JSONResponse:
+        grant = await events.access.ask(request.scope["headers"])
+        if grant.ambient:
+            _check_origin(request, events)
         _check_subject(subject, subjects)
+        if not covered(subject, grant.publish):
+            raise not_granted(subject, grant.publish)
         body = await _body(request, max_payload_bytes)
         refused = refusal(body, ssecast_event, max_payload_bytes)
         if refused:
             raise HTTPException(400, {"problem": refused.value, "subject": subject})
         try:
-            position, duplicate = await publish(subject, body, ssecast_event or None, idempotency_key)
+            position, duplicate = await publish(
+                subject, body, ssecast_event or None, _message_id(idempotency_key, grant)
+            )
         except PublishFailed as failed:
             raise HTTPException(503, str(failed), {"retry-after": "1"}) from failed
         answer: dict[str, Any] = {"position": str(position)}
         return JSONResponse(answer | ({"duplicate": True} if duplicate else {}), 202)
+
+
+def _check_origin(request: Request, events: Events) -> None:
+    """Raises Denied where a page of another site may be behind the request: the browser adds the cookie all the same."""
+    given = request.headers
+    origin = given.get("origin")
+    if origin is None:
+        raise Denied("origin", "a POST with a cookie needs the header `Origin`; without a browser, use `Authorization`")
+    if is_same_origin(origin, request.url.scheme, given.get("host", ""), given.get("sec-fetch-site", "")):
+        return
+    if not events.cors.allows(origin):
+        raise Denied("origin", "a POST with a cookie must come from a page of this origin or of an allowed one")
+
+
+def _message_id(key: str | None, grant: Grant) -> str | None:
+    """What the stream knows the key by: one key of two token subjects must not make one's event the other's duplicate."""
+    if not key or not grant.subject:
+        return key
+    return f"{blake2b(grant.subject.encode(), digest_size=12).hexdigest()}-{key}"
 
 
 def _check_subject(subject: str, served: tuple[str, ...]) -> None:
@@ -117,16 +158,49 @@ def _add_files(app: FastAPI, *, page: bool) -> None:
             return Response(html, media_type="text/html", headers=PAGE_HEADERS)
 
 
-def _describe_events(app: FastAPI) -> None:
-    """Adds the stream to the OpenAPI description: it is no path operation, but people look for it there."""
+def _describe(app: FastAPI, access: Access) -> None:
+    """Adds to the OpenAPI description the stream, which is no path operation, and how to send a token."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        description = generate()
-        description["paths"].setdefault("/events", {"get": EVENTS_OPERATION})
-        return description
+        if app.openapi_schema is None:
+            description = generate()
+            description["paths"]["/events"] = {"get": EVENTS_OPERATION}
+            if not access.is_open:
+                _describe_access(description, access)
+        return app.openapi_schema or generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_access(description: dict[str, Any], access: Access) -> None:
+    schemes: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for place, name in (("query", access.query), ("cookie", access.cookie)):
+        if name:
+            schemes[place] = {"type": "apiKey", "in": place, "name": name}
+    description.setdefault("components", {})["securitySchemes"] = schemes
+    events = EVENTS_OPERATION | {"responses": EVENTS_OPERATION["responses"] | _by_text(DENIED_RESPONSES)}
+    description["paths"]["/events"] = {"get": events}
+    for path, operations in description["paths"].items():
+        if path == "/events" or path.startswith("/publish/"):
+            for operation in operations.values():
+                operation["security"] = [{scheme: []} for scheme in schemes]
+
+
+def _by_text(responses: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(status): response for status, response in responses.items()}
+
+
+DENIED_RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"description": "no token, or one that is not accepted; `detail` says why"},
+    403: {"description": "the token does not allow this; `detail` says what it allows"},
+}
+
+PUBLISH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "a subject or an event that cannot be published, with what is allowed"},
+    413: {"description": "the body is larger than a payload may be"},
+    503: {"description": "not stored, or nobody knows whether it was; an `Idempotency-Key` makes it safe to try again"},
+}
 
 
 EVENTS_OPERATION: dict[str, Any] = {

@@ -5,7 +5,8 @@ A plain ASGI endpoint: it stands inside the FastAPI app and its middlewares, but
 
 import json
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,8 +16,9 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ssecast.access import Access
+from ssecast.access import Access, Denied, Grant, KeysAway
 from ssecast.channel import Subscriber, Want
+from ssecast.cors import ORIGIN, Cors
 from ssecast.frame import Format, Position
 from ssecast.hub import Hub
 from ssecast.limits import CLIENT, Limits
@@ -40,6 +42,7 @@ MAX_INTERVAL_MS = 60_000
 METHODS = "GET, HEAD, OPTIONS"
 STREAM_HEADERS: Headers = tuple(HEADERS)
 HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
+KEYS_AWAY = "waiting for its keys"
 REFUSALS = {
     "starting": "this pod is starting",
     "draining": "this pod is draining",
@@ -47,18 +50,24 @@ REFUSALS = {
     "memory": "this pod is short of memory",
     "descriptors": "this pod is short of open files",
     CLIENT: "this client has as many streams as one client may have",
+    KEYS_AWAY: "the keys that verify tokens cannot be had now",
 }
+
+TOKEN_MARGIN_SECONDS = 1.0
+"""A stream ends so long before its token at the latest: room for a late tick. A token that ends sooner opens none."""
+
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class EventsOptions:
-    """Values, not settings. Times in seconds unless named otherwise."""
+    """Values, not settings. Times in seconds unless named otherwise. subjects: what the pod serves."""
 
     retry_ms: int
     retry_spread_ms: int
     max_age: float
     overload_503: bool = False
+    subjects: tuple[str, ...] = (">",)
 
 
 class BadParameter(ValueError):
@@ -71,15 +80,18 @@ class BadParameter(ValueError):
             self.as_detail["nearest"] = nearest
 
 
-def parse_want(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
-    """What the query asks for, and the position in it.
+def parse_want(
+    query: bytes, served: tuple[str, ...], granted: tuple[str, ...] | None = None
+) -> tuple[Want, str | None]:
+    """What the query asks for, and the position in it. granted: what of the served is allowed, by default all of it.
 
-    Raises BadParameter: `?subjects=` must not silently mean everything.
+    Raises BadParameter: `?subjects=` must not silently mean everything. Raises Denied for a subject that is not granted.
     """
-    return (_parse_short if len(query) <= SHORT_QUERY else _parse)(query, served)
+    parse = _parse_short if len(query) <= SHORT_QUERY else _parse
+    return parse(query, served, served if granted is None else granted)
 
 
-def _parse(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
+def _parse(query: bytes, served: tuple[str, ...], granted: tuple[str, ...]) -> tuple[Want, str | None]:
     given: dict[str, list[str]] = {}
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace"):
         if not name.startswith("_"):  # cache busters
@@ -88,7 +100,7 @@ def _parse(query: bytes, served: tuple[str, ...]) -> tuple[Want, str | None]:
         _check_name(name, values)
     interval = _interval(given.get("interval", ["0"])[0])
     want = Want(
-        subjects=_subjects(given.get("subject", []), served),
+        subjects=_subjects(given.get("subject", []), served, granted),
         format=_format(given.get("format", ["data"])[0]),
         interval=interval,
         latest=_latest(given.get("latest", ["false"])[0], interval),
@@ -110,9 +122,11 @@ def _check_name(name: str, values: list[str]) -> None:
         raise BadParameter(name, values[1], "is given more than once", PARAMETERS[name])
 
 
-def _subjects(asked: list[str], served: tuple[str, ...]) -> tuple[str, ...]:
+def _subjects(asked: list[str], served: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    if not granted:
+        raise Denied("subject", "the token allows no subject that is served here")
     if not asked:
-        return served
+        return granted
     if len(asked) > MAX_SUBJECTS:
         raise BadParameter("subject", asked[-1], f"is given more than {MAX_SUBJECTS} times", PARAMETERS["subject"])
     if sum(subject.count(".") + 1 for subject in asked) > MAX_TOKENS:
@@ -125,7 +139,17 @@ def _subjects(asked: list[str], served: tuple[str, ...]) -> tuple[str, ...]:
         if not covered(subject, served):
             allowed = "subjects within " + ", ".join(served)
             raise BadParameter("subject", subject, "is not served here", allowed)
+        if not covered(subject, granted):
+            raise not_granted(subject, granted)
     return reduce(asked)
+
+
+def not_granted(subject: str, granted: tuple[str, ...]) -> Denied:
+    """The refusal of a subject, pattern or not, that the token does not contain."""
+    wrong = "is not allowed by the token"
+    allowed = "subjects within " + ", ".join(granted)
+    detail = {"parameter": "subject", "value": subject[:200], "problem": wrong, "allowed": allowed}
+    return Denied("subject", "the token does not allow this subject", detail)
 
 
 def _interval(value: str) -> float:
@@ -160,13 +184,17 @@ class Events:
         limits: Limits,
         access: Access,
         lookup: Callable[[Subscriber, Position], None],
+        cors: Cors | None = None,
     ) -> None:
         self.hub, self.options, self.limits, self.access = hub, options, limits, access
+        self.cors = cors or Cors(())
         self._lookup = lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = self._respond(scope)
+            response = await self._respond(scope)
+        except Denied as denied:
+            response = self.deny(denied)
         except HTTPException as error:
             response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
         await response(scope, receive, send)
@@ -177,58 +205,97 @@ class Events:
         scope needs no more than `query_string`, `headers` and `client`.
         """
         try:
-            return self._stream_or_refusal(scope)
-        except BadParameter:
+            headers, query = self.access.move(scope["headers"], scope["query_string"])
+            given = dict(headers)
+            own_headers = self.cors.headers(given.get(ORIGIN))
+            reason = self.limits.closed()  # a pod that takes nobody reads no further: thousands may come at once
+            if reason is None:
+                stream = self._stream(scope, given, query, self.access.grant(headers), own_headers)
+                reason = self.limits.crowded(stream.client)
+                if reason is None:
+                    return stream
+            return self._refuse(reason, given.get(b"accept", b""), own_headers)
+        except (BadParameter, Denied):
             return None
 
-    def _respond(self, scope: Scope) -> Any:
+    def deny(self, denied: Denied) -> Response:
+        """The answer to a request that may not do what it asks for; counts it."""
+        self.access.denied[denied.reason] += 1
+        return JSONResponse({"detail": denied.detail}, denied.status, denied.headers)
+
+    async def _respond(self, scope: Scope) -> Any:
         method = scope["method"]
         if method == "OPTIONS":
             return Response(status_code=204, headers={"allow": METHODS})
         if method not in ("GET", "HEAD"):
             raise HTTPException(405, f"{method} is not allowed here; use {METHODS}", {"allow": METHODS})
+        given = dict(scope["headers"])
+        accept = given.get(b"accept", b"")
+        reason = self.limits.closed() if method == "GET" else None
+        if reason is not None:
+            return _response(self._refuse(reason, accept))
         try:
-            found = self._stream(scope) if method == "HEAD" else self._stream_or_refusal(scope)
+            stream = self._stream(scope, given, scope["query_string"], await self.access.ask(scope["headers"]))
+        except KeysAway:
+            self.access.denied["keys_away"] += 1
+            return _response(self._send_away(KEYS_AWAY, accept))
         except BadParameter as wrong:
             raise HTTPException(400, wrong.as_detail) from None
         if method == "HEAD":
             return Response(headers=HEADERS_BY_NAME)
-        if isinstance(found, Answer):
-            headers = {name.decode(): value.decode() for name, value in found.headers}
-            return Response(found.body, found.status, headers)
-        return found
+        reason = self.limits.crowded(stream.client)
+        return _response(self._refuse(reason, accept)) if reason else stream
 
-    def _stream_or_refusal(self, scope: Scope) -> EventStream | Answer:
-        """A pod that takes nobody reads no further: thousands may come at once. Raises BadParameter."""
-        reason = self.limits.closed()
-        if reason is None:
-            stream = self._stream(scope)
-            reason = self.limits.refusal(stream.client)
-            if reason is None:
-                return stream
-        return self._refuse(reason, dict(scope["headers"]).get(b"accept", b""))
-
-    def _stream(self, scope: Scope) -> EventStream:
-        """Raises BadParameter."""
-        headers, query = dict(scope["headers"]), scope["query_string"]
-        grant = self.access.grant(scope["headers"], query)
-        want, requested = parse_want(query, grant.subscribe)
+    def _stream(
+        self, scope: Scope, headers: Mapping[bytes, bytes], query: bytes, grant: Grant, own_headers: Headers = ()
+    ) -> EventStream:
+        """Raises BadParameter and Denied."""
+        want, requested = parse_want(query, self.options.subjects, grant.subscribe)
         last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
         lifetime = self.options.max_age * random.uniform(0.8, 1.0)
         client = self.limits.client(grant.subject, _address(scope))
-        refusal = self.limits.refusal
-        return EventStream(self.hub, want, last_event_id, lifetime, self._lookup, client, refusal=refusal)
+        end_by = _end_by(grant.expires_at) if grant.expires_at else 0.0
+        return EventStream(
+            self.hub,
+            want,
+            last_event_id,
+            lifetime,
+            self._lookup,
+            client,
+            own_headers,
+            end_by,
+            self.limits.refusal,
+        )
 
-    def _refuse(self, reason: str, accept: bytes) -> Answer:
-        """A browser gives up for good after any error, so it is told when to come back on a stream that ends."""
+    def _refuse(self, reason: str, accept: bytes, own_headers: Headers = ()) -> Answer:
         self.hub.refused[reason] += 1
+        return self._send_away(reason, accept, own_headers)
+
+    def _send_away(self, reason: str, accept: bytes, own_headers: Headers = ()) -> Answer:
+        """A browser gives up for good after any error, so it is told when to come back on a stream that ends."""
         retry = draw_retry(self.options)
         if b"text/event-stream" in accept and not self.options.overload_503:
-            return Answer(200, STREAM_HEADERS, come_back(retry, reason))
+            return Answer(200, STREAM_HEADERS + own_headers, come_back(retry, reason))
         seconds = max(1, round(retry / 1000))
         body = {"detail": f"{REFUSALS[reason]}; try again in {seconds} s"}
         headers: Headers = ((b"content-type", b"application/json"), (b"retry-after", b"%d" % seconds))
-        return Answer(429 if reason == CLIENT else 503, headers, json.dumps(body).encode())
+        return Answer(429 if reason == CLIENT else 503, headers + own_headers, json.dumps(body).encode())
+
+
+def _response(answer: Answer) -> Response:
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, answer.status, headers)
+
+
+def _end_by(expires_at: float) -> float:
+    """When a stream ends for its token, on the monotonic clock; spread, because many tokens may end at once.
+
+    Raises Denied where there is no time left for a stream.
+    """
+    left = expires_at - time.time() - TOKEN_MARGIN_SECONDS
+    if left <= 0:
+        raise Denied("expired", "the token has expired or is about to")
+    return time.monotonic() + left * random.uniform(0.8, 1.0)
 
 
 def _address(scope: Scope) -> str:

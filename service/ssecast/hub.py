@@ -12,6 +12,7 @@ from itertools import islice
 
 from ssecast.channel import Channel, Egress, Place, Subscriber, Want, WriteMany
 from ssecast.drain import Departures
+from ssecast.expiry import Expiry
 from ssecast.frame import COMMENT, LAST_CHUNK, Event, Frame, Position, gap_block, position_block, retry_block
 from ssecast.heartbeat import Wheel
 from ssecast.log import EventLog
@@ -50,6 +51,7 @@ class Hub:
         self.options = options or HubOptions()
         self.egress = Egress(write_many, self.options.batch_bytes)
         self.wheel = Wheel(self.options.heartbeat, TICK)
+        self.expiry = Expiry(TICK)
         self.on_evicted: Callable[[Subscriber, int], None] = lambda sub, _: self.close(sub, "slow")
         self.on_open: Callable[[Subscriber], None] = lambda _: None
         self.on_close: Callable[[str], None] = lambda _: None
@@ -159,6 +161,8 @@ class Hub:
                 self.wake()
         if not self.egress.ready:
             self.egress.batches.clear()  # they hold on to segments of finished backfills
+        for sub in self.expiry.due(now):
+            self.close(sub, "token")
         self._beat(now)
         self._drop_slow(now)
         self.departures.close_due(now + TICK)  # who has a deadline goes a tick early rather than late
@@ -195,6 +199,11 @@ class Hub:
             return None
         self._greet(sub, position.seq)
         return position
+
+    def end_by(self, sub: Subscriber, at: float) -> None:
+        """An open stream is closed at `at`, give or take a tick, because its token expires."""
+        if sub.place is not Place.GONE:
+            self.expiry.add(sub, at)
 
     def resume(self, sub: Subscriber, cursor: int, segment: EventLog | None = None) -> None:
         """A waiting stream goes on after cursor, out of the segment first where there is one, then out of the log."""
@@ -259,6 +268,7 @@ class Hub:
         if sub.client:
             self._forget_client(sub.client)
         self.departures.remove(sub)
+        self.expiry.remove(sub)
         self.closed[reason] += 1
         self.on_close(reason)
         sub.channel.members -= 1

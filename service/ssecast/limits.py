@@ -47,10 +47,11 @@ class Limits:
 
     def refusal(self, client: str) -> str | None:
         """Why a stream of this client would be refused now; None where there is room."""
-        reason = self.closed()
-        if reason is None and client and 0 < self.per_client <= self.hub.clients[client]:
-            return CLIENT
-        return reason
+        return self.closed() or self.crowded(client)
+
+    def crowded(self, client: str) -> str | None:
+        """Whether this client has as many streams as it may have."""
+        return CLIENT if client and 0 < self.per_client <= self.hub.clients[client] else None
 
     def client(self, subject: str, address: str) -> str:
         """The name under which streams are counted: the token's subject, else the address; empty if nobody counts."""

@@ -1,12 +1,16 @@
 """How the pod logs: key=value on a terminal, one JSON object per line otherwise; libraries go the same way."""
 
 import logging
+import re
 import sys
 from enum import StrEnum
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import Processor
+
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*")
+"""A JSON Web Token, wherever it stands: it begins with `{"` in base64."""
 
 
 class Level(StrEnum):
@@ -35,12 +39,17 @@ def configure(level: Level, out: TextIO | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(out.isatty())],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(out.isatty()),
+                _hide_tokens,
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of each fetch of keys
 
 
 def _shared() -> list[Processor]:
@@ -63,3 +72,8 @@ def _rendering(terminal: bool) -> list[Processor]:
             )
         ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _hide_tokens(_: object, __: str, line: Any) -> Any:
+    """Works on the whole line, so that no token is logged, wherever in it and whoever says it."""
+    return _TOKEN.sub("(token)", line)

@@ -13,10 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ssecast import __version__
+from ssecast.access import DENIED
 from ssecast.histogram import Histogram
 
 CLOSED = (
-    "client", "dead", "age", "shed", "drain", "slow", "stalled", "garbage", "memory", "error", "shutdown",
+    "client", "dead", "age", "token", "shed", "drain", "slow", "stalled", "garbage", "memory", "error", "shutdown",
 )  # fmt: skip
 REFUSED = ("full", "draining", "starting", "memory", "descriptors", "client")
 CONNECTIONS_CLOSED = (
@@ -31,6 +32,7 @@ RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
     "unreadable", "epoch", "expired", "too_far", "ahead", "slow", "rewound", "disconnected", "overflow",
 )  # fmt: skip
+KEY_LOADS = ("ok", "failed")
 BREAKS = ("epoch", "expired", "rewound", "disconnected", "overflow")
 
 Counts = Mapping[str, int]
@@ -138,6 +140,19 @@ class GuardCounts(Protocol):
     def refused(self) -> Counts: ...
 
 
+class AccessCounts(Protocol):
+    """What access counts; loaded_at: Unix time of the last keys, 0 before the first."""
+
+    @property
+    def denied(self) -> Counts: ...
+    @property
+    def keys(self) -> int: ...
+    @property
+    def loads(self) -> Counts: ...
+    @property
+    def loaded_at(self) -> float: ...
+
+
 class Metrics:
     """The pod's registry."""
 
@@ -147,12 +162,13 @@ class Metrics:
         pump: PumpCounts,
         source: SourceCounts,
         guard: GuardCounts,
+        access: AccessCounts,
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(PodCollector(hub, pump, source, guard, capacity, visitors, memory))
+        self._registry.register(PodCollector(hub, pump, source, guard, access, capacity, visitors, memory))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -169,12 +185,13 @@ class PodCollector(Collector):
         pump: PumpCounts,
         source: SourceCounts,
         guard: GuardCounts,
+        access: AccessCounts,
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
-        self._hub, self._pump, self._source, self._guard, self._capacity = hub, pump, source, guard, capacity
-        self._visitors, self._memory = visitors, memory
+        self._hub, self._pump, self._source, self._capacity = hub, pump, source, capacity
+        self._guard, self._access, self._visitors, self._memory = guard, access, visitors, memory
 
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
@@ -183,6 +200,7 @@ class PodCollector(Collector):
         yield from self._source_side()
         yield from self._resumes()
         yield from self._orders()
+        yield from self._access_side()
         yield from self._pod()
 
     def _streams(self) -> Iterator[Metric]:
@@ -231,6 +249,14 @@ class PodCollector(Collector):
         yield _gauge("shedding_streams", "Streams that a shed has yet to close.", self._hub.departures.shed_left)
         yield _by("orders", "Orders given to this pod, stop by a signal.", "order", ORDERS, orders)
         yield _by("orders_refused", "Orders refused, by reason.", "reason", ORDERS_REFUSED, refused)
+
+    def _access_side(self) -> Iterator[Metric]:
+        access = self._access
+        yield _by("access_denied", "Requests denied for their token, by reason.", "reason", DENIED, access.denied)
+        yield _gauge("access_keys", "Keys that tokens are verified with.", access.keys)
+        yield _by("access_key_loads", "Attempts to read these keys, by result.", "result", KEY_LOADS, access.loads)
+        text = "When these keys were last read; 0 before the first time."
+        yield _gauge("access_keys_loaded_timestamp_seconds", text, access.loaded_at)
 
     def _pod(self) -> Iterator[Metric]:
         yield _gauge("loop_lag_seconds", "How late the event loop ran its last tick.", self._pump.loop_lag)

@@ -25,9 +25,10 @@ import structlog
 import uvloop
 
 from ssecast import __version__
-from ssecast.access import Open
+from ssecast.access import Access, Open
 from ssecast.admin import Conflict, create_admin
 from ssecast.app import Publish, PublishFailed, create_app
+from ssecast.cors import Cors
 from ssecast.door import Door, Listener, Proxies, listener
 from ssecast.events import Events, EventsOptions, draw_retry
 from ssecast.frame import Position
@@ -79,6 +80,7 @@ class Pod:
             retry_spread_ms=settings.retry_spread_ms,
             max_age=settings.max_age_seconds,
             overload_503=settings.overload == "503",
+            subjects=settings.subjects,
         )
         self.hub = Hub(
             EventLog(settings.log_max_events, settings.log_max_bytes),
@@ -104,10 +106,26 @@ class Pod:
             self.visitors,
             settings.max_streams_per_client,
         )
-        self.access = Open(settings.subjects)
-        self.events = Events(self.hub, self.events_options, self.limits, self.access, self.resumer.lookup)
+        self.access = _access(settings)
+        self.events = Events(
+            self.hub,
+            self.events_options,
+            self.limits,
+            self.access,
+            self.resumer.lookup,
+            Cors(settings.cors_origins),
+        )
         self.guard = Guard(self.pod_uid or self.boot_id, settings.admin_token_file)
-        self.metrics = Metrics(self.hub, self.pump, self.source, self.guard, self.capacity, self.visitors, self.memory)
+        self.metrics = Metrics(
+            self.hub,
+            self.pump,
+            self.source,
+            self.guard,
+            self.access,
+            self.capacity,
+            self.visitors,
+            self.memory,
+        )
         self.tracing = setup(os.environ)
         self._refused: deque[tuple[float, int]] = deque()
         if self.tracing is not None:
@@ -119,11 +137,15 @@ class Pod:
 
     @property
     def ready(self) -> bool:
-        return self.source.ready and not self.hub.is_draining
+        return self.source.ready and self.access.ready and not self.hub.is_draining
 
     @property
     def not_ready_reason(self) -> str:
-        return "draining" if self.hub.is_draining else (self.source.problem or "starting")
+        if self.hub.is_draining:
+            return "draining"
+        if self.source.ready and not self.access.ready:
+            return "no keys to verify tokens with have come from SSECAST_JWKS_URL"
+        return self.source.problem or "starting"
 
     @property
     def refused_per_second(self) -> float:
@@ -231,7 +253,8 @@ class Server:
         self._size_up()
         self.pod.pump.on_tick = lambda now: self._tick(now, public, admin)
         self.pod.pump.start(self.pod.hub)
-        work = [asyncio.ensure_future(each) for each in (self.pod.source.run(), self.pod.resumer.run())]
+        runs = (self.pod.source.run(), self.pod.resumer.run(), self.pod.access.run())
+        work = [asyncio.ensure_future(each) for each in runs]
         serving = [
             asyncio.ensure_future(server.serve(sockets=sockets))
             for server, sockets in zip((public, admin), self._sockets, strict=True)
@@ -371,6 +394,28 @@ def _capacity(max_streams: int) -> tuple[int, int]:
     capacity = max(1, min(max_streams, descriptors - RESERVED_DESCRIPTORS)) if descriptors else max_streams
     log.info("capacity", streams=capacity, max_streams=max_streams, open_files=soft)
     return capacity, descriptors
+
+
+def _access(settings: Settings) -> Access:
+    if settings.jwt_key_file is None and settings.jwks_url is None:
+        return Open(settings.subjects)
+    # Late: who asks for no tokens need not carry the weight of cryptography.
+    from ssecast.jwks import Jwks
+    from ssecast.keys import KeyFile
+    from ssecast.tokens import TokenOptions, Tokens
+
+    algorithms = settings.jwt_algorithms
+    ring = Jwks(settings.jwks_url, algorithms) if settings.jwks_url else KeyFile(str(settings.jwt_key_file), algorithms)
+    options = TokenOptions(
+        subjects=settings.subjects,
+        algorithms=algorithms,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        leeway=settings.jwt_leeway_seconds,
+        cookie=settings.jwt_cookie,
+        query=settings.jwt_query,
+    )
+    return Tokens(options, ring)
 
 
 def _source_options(settings: Settings) -> SourceOptions:

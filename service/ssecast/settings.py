@@ -1,7 +1,7 @@
 """What a pod can be told, read once from the environment: every setting with its unit, default and description.
 
-A leaf: frozen values that know no other room but `subjects` and `signature`, which say what a NATS subject and a file of
-tokens may be.
+A leaf: frozen values that know no other rooms but `subjects`, `cors` and `signature`, which say what a subject, an origin
+and a file of tokens may be.
 What is wrong is said in one sentence per value. Values that may hold a secret are not repeated in it.
 """
 
@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ssecast.cors import wrong_origins
 from ssecast.signature import FILE_MAX_BYTES, TOKEN_MIN_CHARS, TOKENS_MAX, parse_tokens
 from ssecast.subjects import collide, problem, reduce
 
@@ -42,6 +43,14 @@ _SERVICE_LINK = re.compile(
     r"SSECAST_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
+_QUERY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,99}")
+
+JWT_ALGORITHMS = (
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+QUERY_NAMES_TAKEN = ("subject", "interval", "latest", "format", "last_event_id", "lastEventId")
+"""The parameters of /events."""
 
 
 class SettingsError(ValueError):
@@ -108,6 +117,50 @@ def _readable(value: str | None) -> str | None:
         raise ValueError(f"cannot read it: {wrong.strerror}") from None
 
 
+def _listed(value: object) -> object:
+    """A comma list; an empty one has no parts."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = wrong_origins(origins)
+    if wrong:
+        raise ValueError(wrong)
+    return origins
+
+
+def _algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in JWT_ALGORITHMS:
+            raise ValueError(f"{name!r} is not one of them")
+    return names or JWT_ALGORITHMS
+
+
+def _http_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("it needs http:// or https:// and a host")
+    if "@" in parts.netloc:
+        raise ValueError("it may hold no name and no password")
+    return value
+
+
+def _cookie_name(value: str) -> str:
+    if value and not _COOKIE_NAME.fullmatch(value):
+        raise ValueError("a cookie's name has letters, digits and punctuation without brackets, quotes, commas and =")
+    return value
+
+
+def _query_name(value: str) -> str:
+    if value and not _QUERY_NAME.fullmatch(value):
+        raise ValueError("it begins with a letter and goes on with letters, digits, dots, dashes and underscores")
+    if value in QUERY_NAMES_TAKEN:
+        raise ValueError("it is a parameter of /events")
+    return value
+
+
 def _with_tokens(value: str | None) -> str | None:
     if value is not None:
         with Path(value).open("rb") as file:
@@ -131,6 +184,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
 Seconds = Annotated[float, Field(le=DAY, allow_inf_nan=False)]
 File = Annotated[str | None, BeforeValidator(_nothing_as_none), AfterValidator(_readable)]
+Text = Annotated[str | None, BeforeValidator(_nothing_as_none)]
+Url = Annotated[str | None, BeforeValidator(_nothing_as_none), AfterValidator(_http_url)]
+Algorithms = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_algorithms)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_origins)]
 Subjects = Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_subjects)]
 
 ALLOWED = {
@@ -141,6 +198,11 @@ ALLOWED = {
     "nats_url": "a comma list of addresses such as nats://host:4222",
     "subjects": "a comma list of NATS subjects without overlap, such as events.>",
     "stream": "the name of a JetStream stream, or empty for core NATS",
+    "cors_origins": "a comma list of origins such as https://app.example.com, or *",
+    "jwks_url": "an address such as https://login.example.com/.well-known/jwks.json",
+    "jwt_algorithms": "a comma list of " + ", ".join(JWT_ALGORITHMS),
+    "jwt_cookie": "the name of a cookie",
+    "jwt_query": "the name of a query parameter that is not yet taken",
     "forwarded_allow_ips": "a comma list of IP addresses and networks, or *",
 }
 """What may be said, where the type does not say it."""
@@ -253,7 +315,22 @@ class Settings(BaseSettings):
 
     drain_delay_seconds: Seconds = _of(5.0, "seconds", "Wait at shutdown until no new client is sent here.", ge=0)
     drain_seconds: Seconds = _of(30.0, "seconds", "Window over which streams are closed at shutdown.", ge=0)
-    publish: bool = _of(False, "", "Whether POST /publish/{subject} is served; it has no access control yet.")
+    cors_origins: Origins = _of((), "", "Origins whose pages may read from this pod, a comma list; * is for all.")
+    jwt_key_file: File = _of(None, "", "Keys that tokens are verified with: PEM, JWK, JWK Set or a secret.")
+    jwks_url: Url = _of(None, "", "Address of the JWK Set that tokens are verified with.")
+    jwt_issuer: Text = _of(None, "", "The `iss` that a token must have.")
+    jwt_audience: Text = _of(None, "", "The `aud` that a token must have; without it a token may have none.")
+    jwt_algorithms: Algorithms = _of(JWT_ALGORITHMS, "", "Algorithms that a token may be signed with, a comma list.")
+    jwt_leeway_seconds: Annotated[float, Field(le=300, allow_inf_nan=False)] = _of(
+        10.0, "seconds", "How much the clock of who makes tokens may differ; no stream outlives its token by it.", ge=0
+    )
+    jwt_cookie: Annotated[str, AfterValidator(_cookie_name)] = _of("", "", "Cookie that may hold the token.")
+    jwt_query: Annotated[str, AfterValidator(_query_name)] = _of(
+        "", "", "Query parameter that may hold the token; proxies log it."
+    )
+    publish: bool = _of(
+        False, "", "Whether POST /publish/{subject} is served; without JWT_KEY_FILE or JWKS_URL to everybody."
+    )
     page: bool = _of(False, "", "Whether the page at / is served.")
     forwarded_allow_ips: Annotated[str, AfterValidator(_addresses)] = _of(
         "127.0.0.1", "", "Proxies whose X-Forwarded headers are believed, a comma list."
@@ -274,6 +351,32 @@ class Settings(BaseSettings):
             given, missing = ("CERT", "KEY") if key is None else ("KEY", "CERT")
             raise _conflict(f"SSECAST_NATS_{given}_FILE is set: it needs SSECAST_NATS_{missing}_FILE too.")
         return key
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _one_place_of_keys(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url and info.data.get("jwt_key_file"):
+            raise _conflict("SSECAST_JWT_KEY_FILE and SSECAST_JWKS_URL are both set: keys come from one place.")
+        return url
+
+    @field_validator("jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_leeway_seconds", "jwt_cookie", "jwt_query")
+    @classmethod
+    def _needs_keys(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        places = [info.data.get(place, "wrong") for place in ("jwt_key_file", "jwks_url")]
+        if not any(places) and value != cls.model_fields[name].default:
+            variable = PREFIX + name.upper()
+            raise _conflict(f"{variable} is set: it needs SSECAST_JWT_KEY_FILE or SSECAST_JWKS_URL too.")
+        return value
+
+    @field_validator("jwt_cookie")
+    @classmethod
+    def _no_cookies_for_all(cls, cookie: str, info: ValidationInfo) -> str:
+        if cookie and "*" in info.data.get("cors_origins", ()):
+            raise _conflict(
+                "SSECAST_JWT_COOKIE is set: SSECAST_CORS_ORIGINS must name origins then, browsers send no cookies for *."
+            )
+        return cookie
 
     @classmethod
     def settings_customise_sources(
@@ -384,7 +487,7 @@ def _unit(info: FieldInfo) -> str:
 
 def _spelled(default: object, unit: str) -> str:
     """A default with its unit, the value as one would write it into the environment."""
-    if default is None or default == "":
+    if default is None or default in ("", ()):
         return "none"
     if isinstance(default, tuple):
         return ",".join(default)
@@ -398,7 +501,7 @@ def _spelled(default: object, unit: str) -> str:
 
 def _hidden(name: str, value: str) -> bool:
     """Whether it may hold a secret: an address with a password, or a credential pasted where its path belongs."""
-    if name == "SSECAST_NATS_URL":
+    if name in ("SSECAST_NATS_URL", "SSECAST_JWKS_URL"):
         return "@" in value
     return name.endswith("_FILE") and (not value.startswith(("/", ".", "~")) or "\n" in value)
 

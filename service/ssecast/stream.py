@@ -182,8 +182,9 @@ async def _disconnected(receive: Receive) -> None:
 class EventStream:
     """The response of /events: sends the head through the normal stack, then hands the connection to the hub.
 
-    client: whose stream it is, for limits. headers: of the response, beside those of every stream. refusal: asked again
-    when the head is on its way, for a server may have taken its time with it.
+    client: whose stream it is, for limits. headers: of the response, beside those of every stream. end_by: when its token
+    makes it end, on the monotonic clock; 0 for never. refusal: asked again when the head is on its way, for a server may
+    have taken its time with it.
     """
 
     def __init__(
@@ -195,10 +196,11 @@ class EventStream:
         lookup: Callable[[Subscriber, Position], None],
         client: str = "",
         headers: Headers = (),
+        end_by: float = 0.0,
         refusal: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.hub, self._want, self._requested = hub, want, requested
-        self._lifetime, self._lookup = lifetime, lookup
+        self._lifetime, self._lookup, self._end_by = lifetime, lookup, end_by
         self.client, self.headers = client, headers
         self._refusal = refusal
 
@@ -252,5 +254,7 @@ class EventStream:
         if self._lifetime:
             sub.expires_at = time.monotonic() + self._lifetime
         position = self.hub.open(sub, self._want._replace(chunk=chunk), self._requested)
+        if self._end_by:
+            self.hub.end_by(sub, self._end_by)
         if position is not None:
             self._lookup(sub, position)

@@ -4,6 +4,7 @@ A subject is tokens joined by dots. In a pattern `*` stands for one token and a 
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import product, zip_longest
 from typing import Generic, TypeVar
 
 MAX_SUBJECT = 255
@@ -64,6 +65,27 @@ def collide(one: str, other: str) -> bool:
 def covered(pattern: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns contains the pattern."""
     return any(contains(outer, pattern) for outer in patterns)
+
+
+def intersection(one: str, other: str) -> str | None:
+    """The pattern of all subjects that match both patterns; None where there is none."""
+    tokens: list[str] = []
+    for a, b in zip_longest(one.split("."), other.split(".")):
+        if a is None or b is None:
+            return None
+        if ">" in (a, b):
+            narrow = other if a == ">" else one
+            return ".".join([*tokens, *narrow.split(".")[len(tokens) :]])
+        if a != b and "*" not in (a, b):
+            return None
+        tokens.append(b if a == "*" else a)
+    return ".".join(tokens)
+
+
+def common(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Patterns for the subjects that match one of some and one of the others, reduced."""
+    pairs = (intersection(one, other) for one, other in product(some, others))
+    return reduce(pattern for pattern in pairs if pattern is not None)
 
 
 def reduce(patterns: Iterable[str]) -> tuple[str, ...]:

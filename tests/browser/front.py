@@ -1,6 +1,6 @@
 """The origin of a test's page and streams: a tiny reverse proxy that can be told to do what networks do.
 
-It answers `/page` and `/ssecast.js` itself, all else by the script while there is one, then from the pod, one request
+It answers `/page`, `/ssecast.js` and `/token` itself, all else by the script while there is one, then from the pod, one request
 per connection. For a pod that is away it answers `200` and `retry:`, as every proxy in front of ssecast must; what worse
 proxies and networks do comes by the script, refuse and reset. Pages of every origin may read its streams.
 """
@@ -10,6 +10,7 @@ import contextlib
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import files
@@ -58,10 +59,12 @@ class Request:
 
 
 class Front:
-    """One origin on a port of its own."""
+    """One origin on a port of its own. token: makes what `/token` answers. cookie: set by every page."""
 
     def __init__(self) -> None:
         self.pod: int | None = None
+        self.token: Callable[[], str] = lambda: ""
+        self.cookie = ""
         self.script: deque[Answer] = deque()
         self.requests: list[Request] = []
         self.ended_at: list[float] = []
@@ -129,7 +132,7 @@ class Front:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         own = self._own(path)
         if own is not None:
-            writer.write(_head("200 OK", own[0], len(own[1])) + own[1])
+            writer.write(_head("200 OK", own[0], len(own[1]), self.cookie) + own[1])
             await writer.drain()
             return
         self._streams.add(writer)
@@ -143,6 +146,8 @@ class Front:
     def _own(self, path: str) -> tuple[str, bytes] | None:
         if path.startswith("/page"):
             return "text/html", PAGE.read_bytes()
+        if path.startswith("/token"):
+            return "text/plain", self.token().encode()
         if path.startswith("/ssecast.js"):
             return "text/javascript", (files("ssecast") / "static" / "ssecast.js").read_bytes()
         return None
@@ -198,8 +203,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _head(status: str, kind: str, length: int | None) -> bytes:
+def _head(status: str, kind: str, length: int | None, cookie: str = "") -> bytes:
     size = "" if length is None else f"Content-Length: {length}\r\n"
+    size += f"Set-Cookie: {cookie}\r\n" if cookie else ""
     lines = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{size}Cache-Control: no-store\r\nConnection: close\r\n"
     return lines.encode() + ANY_ORIGIN + b"\r\n"
 

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ssecast.subjects import SubjectTrie, collide, contains, covered, matches, problem, reduce
+from ssecast.subjects import SubjectTrie, collide, common, contains, covered, intersection, matches, problem, reduce
 from tests.properties import naive
 from tests.properties.naive import PATTERNS, SUBJECTS
 
@@ -27,6 +27,23 @@ def test_containment_is_that_of_the_sets_of_subjects(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_collide_where_their_sets_of_subjects_meet(pattern: str) -> None:
     assert {p for p in PATTERNS if collide(pattern, p)} == {p for p in PATTERNS if MEANING[p] & MEANING[pattern]}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_an_intersection_is_that_of_the_sets_of_subjects(pattern: str) -> None:
+    for other in PATTERNS:
+        found = intersection(pattern, other)
+        assert (MEANING[found] if found else set()) == MEANING[pattern] & MEANING[other], (pattern, other, found)
+        assert (found is None) is not collide(pattern, other)
+
+
+@given(st.lists(patterns, max_size=4), st.lists(patterns, max_size=4))
+def test_what_is_common_is_what_both_sides_mean_and_none_is_idle(some: list[str], others: list[str]) -> None:
+    found = common(some, others)
+    both = set().union(*(MEANING[p] for p in some)) & set().union(*(MEANING[p] for p in others))
+    assert set().union(*(MEANING[p] for p in found)) == both
+    assert found == reduce(found)
+    assert sorted(common(others, some)) == sorted(found)
 
 
 @given(st.lists(patterns, max_size=6))

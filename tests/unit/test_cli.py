@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -16,6 +17,7 @@ import ssecast
 from ssecast import __main__ as cli
 from ssecast.logs import Level, configure
 from ssecast.settings import VARIABLES, Settings, load_settings
+from tests.issuer import signer
 
 
 class FakeServer(types.ModuleType):
@@ -127,6 +129,21 @@ def test_wrong_settings_end_with_code_2_and_one_sentence_each(
     code, out, err = run("serve")
     assert (code, out, server.settings) == (2, "", [])
     assert [line.split("=")[0] for line in err.splitlines()] == ["ssecast: SSECAST_PORT", "ssecast: SSECAST_OVERLOAD"]
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_key_file_that_cannot_be_used_ends_with_code_2(
+    server: FakeServer, nats: type[FakeNats], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    """Before a port opens or a nats-server starts, and without a word of what is in it."""
+    file = tmp_path / "key"
+    file.write_text("hunter2")
+    monkeypatch.setenv("SSECAST_JWT_KEY_FILE", str(file))
+    code, _, err = run(command)
+    assert (code, server.settings, nats.log) == (2, [], [])
+    assert err == (
+        f"ssecast: SSECAST_JWT_KEY_FILE='{file}' is not allowed: it holds a secret of 7 bytes; at least 32 are needed.\n"
+    )
 
 
 def test_tracing_that_is_not_available_ends_with_code_2(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +259,22 @@ def test_a_traceback_stays_one_line_of_json() -> None:
         logging.getLogger("x").exception("failed")
     [line] = out.getvalue().splitlines()
     assert "ValueError: broken" in json.loads(line)["exception"]
+
+
+def test_no_log_shows_a_token() -> None:
+    """Ours and those of libraries, on a terminal and off it, in what is said and in a traceback."""
+    token = signer("ES256").token()
+    for out in (io.StringIO(), Terminal()):
+        configure(Level.INFO, out)
+        structlog.get_logger("ours").info("asked", query=f"token={token}&x=1", more=[{"deep": token}])
+        logging.getLogger("lib").warning("GET /events?token=%s", token)
+        try:
+            raise ValueError(f"cannot read {token}")
+        except ValueError:
+            logging.getLogger("lib").exception("failed with %s", token)
+        assert token.split(".")[1] not in out.getvalue()
+        assert out.getvalue().count("(token)") == 5
+        assert "&x=1" in out.getvalue()
 
 
 def test_logs_are_readable_on_a_terminal_and_cannot_write_to_it() -> None:

@@ -722,3 +722,40 @@ def test_replays_leave_room_for_live_events_after_a_megabyte() -> None:
     assert [sub.place for sub in subs] == [Place.LANE] * 2 + [Place.BEHIND] * 2
     pod.flush(1.0)
     assert all(sub.place is Place.LANE for sub in subs)
+
+
+# Tokens
+
+
+def test_a_stream_ends_for_its_token_in_time_with_a_short_retry() -> None:
+    pod = Pod()
+    short, long, without = pod.join(), pod.join(), pod.join()
+    pod.end_by(short, 10.25)
+    pod.end_by(long, 20.0)
+    pod.tick(10.1)
+    assert short.farewell is None
+    pod.tick(10.21)
+    assert short.farewell == b"retry: 100\n\n"
+    assert pod.closed == {"token": 1}
+    pod.tick(20.0)
+    assert (long.farewell, without.farewell) == (b"retry: 100\n\n", None)
+    assert pod.closed == {"token": 2}
+
+
+def test_a_stream_that_is_gone_needs_no_end() -> None:
+    pod = Pod()
+    sub = pod.join()
+    pod.end_by(sub, 10.0)
+    pod.lost(sub)
+    pod.end_by(sub, 5.0)
+    pod.tick(30.0)
+    assert (pod.closed, len(pod.expiry)) == ({"client": 1}, 0)
+
+
+def test_a_stream_that_takes_nothing_ends_for_its_token_all_the_same() -> None:
+    pod = Pod()
+    sub = pod.join()
+    sub.blocked = True
+    pod.end_by(sub, 1.0)
+    pod.tick(1.0)
+    assert sub.aborted

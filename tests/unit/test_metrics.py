@@ -14,6 +14,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ssecast import __version__, metrics, tracing
+from ssecast.access import DENIED
 from ssecast.channel import Egress
 from ssecast.frame import Event, Frame
 from ssecast.guard import Guard
@@ -52,6 +53,10 @@ NAMES = {
     "connections_closed": "counter",
     "memory_limit_bytes": "gauge",
     "memory_used_bytes": "gauge",
+    "access_denied": "counter",
+    "access_keys": "gauge",
+    "access_key_loads": "counter",
+    "access_keys_loaded_timestamp_seconds": "gauge",
     "loop_lag_seconds": "gauge",
     "log_events": "gauge",
     "log_bytes": "gauge",
@@ -99,13 +104,21 @@ class FakeSource:
         self.restarts = Counter({"reconnect": 2})
 
 
+class FakeAccess:
+    def __init__(self) -> None:
+        self.denied = Counter({"expired": 3})
+        self.keys, self.loads, self.loaded_at = 2, Counter({"ok": 4, "failed": 1}), 1.75e9
+
+
 class Fixture:
     """Metrics above fakes, parsed as Prometheus would."""
 
     def __init__(self) -> None:
-        self.hub, self.pump, self.source = FakeHub(), FakePump(), FakeSource()
+        self.hub, self.pump, self.source, self.access = FakeHub(), FakePump(), FakeSource(), FakeAccess()
         self.visitors, self.memory, self.guard = Visitors(), Memory([]), Guard("uid-1", None)
-        self.metrics = Metrics(self.hub, self.pump, self.source, self.guard, 100, self.visitors, self.memory)
+        self.metrics = Metrics(
+            self.hub, self.pump, self.source, self.guard, self.access, 100, self.visitors, self.memory
+        )
 
     def families(self) -> dict[str, Metric]:
         text = self.metrics.render().decode()
@@ -142,12 +155,16 @@ def test_every_metric_is_exported_with_its_type_and_help(exposed: Fixture) -> No
         ("resumes_total", "result", metrics.RESUMES),
         ("gaps_total", "reason", metrics.GAPS),
         ("breaks_total", "reason", metrics.BREAKS),
+        ("access_denied_total", "reason", DENIED),
+        ("access_key_loads_total", "result", metrics.KEY_LOADS),
     ],
 )
 def test_label_values_are_there_before_they_occur(
     exposed: Fixture, name: str, label: str, values: tuple[str, ...]
 ) -> None:
     """A series that appears with its first increment would hide that increment from rate()."""
+    exposed.access.denied.clear()
+    exposed.access.loads.clear()
     for value in values:
         assert exposed.value(name, **{label: value}) == 0
 
@@ -205,6 +222,14 @@ def test_connections_and_memory_are_exported(exposed: Fixture) -> None:
     assert (exposed.value("memory_limit_bytes"), exposed.value("memory_used_bytes")) == (1000, 600)
     assert (exposed.value("connections"), exposed.value("connections_opened_total")) == (0, 9)
     assert exposed.value("connections_closed_total", reason="head_timeout") == 2
+
+
+def test_what_access_counts_is_exported(exposed: Fixture) -> None:
+    """Enough to alert on an address of keys that fails, before its keys are too old."""
+    assert exposed.value("access_denied_total", reason="expired") == 3
+    assert (exposed.value("access_keys"), exposed.value("access_keys_loaded_timestamp_seconds")) == (2, 1.75e9)
+    assert exposed.value("access_key_loads_total", result="ok") == 4
+    assert exposed.value("access_key_loads_total", result="failed") == 1
 
 
 def test_the_fanout_histogram_is_cumulative(exposed: Fixture) -> None:

@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ssecast.settings import VARIABLES, Settings, SettingsError, described, granted_cores, load_settings
-
-LATER = [
-    "JWT_KEY_FILE",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "JWT_ALGORITHMS",
-    "JWT_COOKIE",
-    "JWT_QUERY",
-    "JWKS_URL",
-    "CORS_ORIGINS",
-]
+from ssecast.events import PARAMETERS
+from ssecast.settings import (
+    JWT_ALGORITHMS,
+    QUERY_NAMES_TAKEN,
+    VARIABLES,
+    Settings,
+    SettingsError,
+    described,
+    granted_cores,
+    load_settings,
+)
 
 
 def sentences(**values: str) -> list[str]:
@@ -161,6 +160,60 @@ def test_several_nats_servers_are_kept_in_order_without_spaces() -> None:
             "it must be the path of a file that can be read.",
         ),
         (
+            "CORS_ORIGINS",
+            "https://a/",
+            "SSECAST_CORS_ORIGINS='https://a/' is not allowed ('https://a/' is not written as browsers write an origin): "
+            "it must be a comma list of origins such as https://app.example.com, or *.",
+        ),
+        (
+            "JWT_KEY_FILE",
+            "/no/such/file",
+            "SSECAST_JWT_KEY_FILE='/no/such/file' is not allowed (cannot read it: No such file or directory): "
+            "it must be the path of a file that can be read.",
+        ),
+        (
+            "JWKS_URL",
+            "login.example.com/keys",
+            "SSECAST_JWKS_URL='login.example.com/keys' is not allowed (it needs http:// or https:// and a host): "
+            "it must be an address such as https://login.example.com/.well-known/jwks.json.",
+        ),
+        (
+            "JWKS_URL",
+            "https://me:hunter2@login.example.com/keys",
+            "SSECAST_JWKS_URL=(not shown) is not allowed: "
+            "it must be an address such as https://login.example.com/.well-known/jwks.json.",
+        ),
+        (
+            "JWT_ALGORITHMS",
+            "ES256,none",
+            "SSECAST_JWT_ALGORITHMS='ES256,none' is not allowed ('none' is not one of them): it must be a comma list of "
+            + ", ".join(JWT_ALGORITHMS)
+            + ".",
+        ),
+        (
+            "JWT_LEEWAY_SECONDS",
+            "3600",
+            "SSECAST_JWT_LEEWAY_SECONDS='3600' is not allowed: it must be a number from 0 to 300 seconds.",
+        ),
+        (
+            "JWT_COOKIE",
+            "my cookie",
+            "SSECAST_JWT_COOKIE='my cookie' is not allowed (a cookie's name has letters, digits and punctuation without "
+            "brackets, quotes, commas and =): it must be the name of a cookie.",
+        ),
+        (
+            "JWT_QUERY",
+            "_token",
+            "SSECAST_JWT_QUERY='_token' is not allowed (it begins with a letter and goes on with letters, digits, dots, "
+            "dashes and underscores): it must be the name of a query parameter that is not yet taken.",
+        ),
+        (
+            "JWT_QUERY",
+            "subject",
+            "SSECAST_JWT_QUERY='subject' is not allowed (it is a parameter of /events): "
+            "it must be the name of a query parameter that is not yet taken.",
+        ),
+        (
             "FORWARDED_ALLOW_IPS",
             "proxy",
             "SSECAST_FORWARDED_ALLOW_IPS='proxy' is not allowed ('proxy' does not appear to be an IPv4 or IPv6 "
@@ -213,13 +266,6 @@ def test_names_are_written_in_capitals() -> None:
     """A name in small letters is unknown, not ignored."""
     with pytest.raises(SettingsError, match="ssecast_port is not a setting; the nearest is SSECAST_PORT"):
         load_settings({"ssecast_port": "1"})
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_access_settings_of_a_later_version_are_refused(name: str) -> None:
-    """Who sets a key must not believe that access is checked."""
-    [sentence] = sentences(**{name: "whatever"})
-    assert sentence.startswith(f"SSECAST_{name} is not a setting")
 
 
 def test_service_links_of_kubernetes_are_ignored() -> None:
@@ -295,6 +341,66 @@ def test_a_key_needs_a_certificate_and_the_other_way_round(tmp_path: Path) -> No
     assert sentences(NATS_KEY_FILE=str(file)) == ["SSECAST_NATS_KEY_FILE is set: it needs SSECAST_NATS_CERT_FILE too."]
     assert sentences(NATS_CERT_FILE=str(file)) == ["SSECAST_NATS_CERT_FILE is set: it needs SSECAST_NATS_KEY_FILE too."]
     assert settings(NATS_KEY_FILE=str(file), NATS_CERT_FILE=str(file)).nats_key_file == str(file)
+
+
+def test_keys_come_from_one_place(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.touch()
+    assert sentences(JWT_KEY_FILE=str(file), JWKS_URL="https://a/keys") == [
+        "SSECAST_JWT_KEY_FILE and SSECAST_JWKS_URL are both set: keys come from one place."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_ISSUER", "me"),
+        ("JWT_AUDIENCE", "me"),
+        ("JWT_ALGORITHMS", "ES256"),
+        ("JWT_LEEWAY_SECONDS", "1"),
+        ("JWT_COOKIE", "session"),
+        ("JWT_QUERY", "token"),
+    ],
+)
+def test_what_is_said_about_tokens_needs_keys(name: str, value: str) -> None:
+    """Who sets an audience must not believe that tokens are checked."""
+    assert sentences(**{name: value}) == [
+        f"SSECAST_{name} is set: it needs SSECAST_JWT_KEY_FILE or SSECAST_JWKS_URL too."
+    ]
+    assert sentences(**{name: value, "JWKS_URL": "https://login.example.com/keys"}) == []
+    assert len(sentences(**{name: value, "JWT_KEY_FILE": "/no/such/file"})) == 1, "one mistake, one sentence"
+
+
+def test_cookies_need_origins_with_names() -> None:
+    """A browser sends them to nobody else, so that `*` would look as if it worked and not work."""
+    given = {"JWKS_URL": "https://a/keys", "JWT_COOKIE": "session"}
+    [sentence] = sentences(**given, CORS_ORIGINS="*")
+    assert sentence.startswith("SSECAST_JWT_COOKIE is set: SSECAST_CORS_ORIGINS must name origins then")
+    assert sentences(**given, CORS_ORIGINS="https://a") == sentences(**given) == []
+
+
+def test_lists_about_access_take_white_space_and_may_be_empty() -> None:
+    """Charts render what is not set as an empty string."""
+    empty = dict.fromkeys(
+        [
+            "CORS_ORIGINS",
+            "JWT_KEY_FILE",
+            "JWKS_URL",
+            "JWT_ISSUER",
+            "JWT_AUDIENCE",
+            "JWT_ALGORITHMS",
+            "JWT_COOKIE",
+            "JWT_QUERY",
+        ],
+        "",
+    )
+    assert settings(**empty) == settings()
+    found = settings(CORS_ORIGINS="https://a, https://b ,", JWT_ALGORITHMS=" ES256 ,RS256", JWKS_URL="http://a/keys")
+    assert (found.cors_origins, found.jwt_algorithms) == (("https://a", "https://b"), ("ES256", "RS256"))
+
+
+def test_the_parameters_of_events_are_those_that_a_token_may_not_take() -> None:
+    assert set(QUERY_NAMES_TAKEN) == set(PARAMETERS)
 
 
 def test_the_two_ports_differ_unless_their_addresses_do() -> None:

@@ -2,7 +2,18 @@
 
 import pytest
 
-from ssecast.subjects import MAX_SUBJECT, SubjectTrie, collide, contains, covered, matches, problem, reduce
+from ssecast.subjects import (
+    MAX_SUBJECT,
+    SubjectTrie,
+    collide,
+    common,
+    contains,
+    covered,
+    intersection,
+    matches,
+    problem,
+    reduce,
+)
 
 
 @pytest.mark.parametrize("pattern", ["a", "a.b", "*", ">", "a.*.c", "a.>", "é.x", "x" * MAX_SUBJECT])
@@ -59,6 +70,21 @@ def test_patterns_collide_where_one_subject_fits_both() -> None:
     assert collide("a.>", "a.b.c")
     assert not collide("a.>", "a")
     assert not collide("a.x", "a.y")
+
+
+def test_an_intersection_is_one_pattern_or_none() -> None:
+    assert intersection("a.*", "*.b") == "a.b"
+    assert intersection("a.>", "*.b.*") == "a.b.*"
+    assert intersection(">", "a.>") == intersection("a.>", ">") == "a.>"
+    assert intersection("*.>", "a.*") == "a.*"
+    assert intersection("a.>", "a") is None
+    assert intersection("a.b", "a.c") is None
+    assert intersection("a.*", "a.*.c") is None
+
+
+def test_what_is_common_is_the_union_of_intersections() -> None:
+    assert common(["events.>", "orders.*"], ["*.new", "events.a.*"]) == ("events.a.*", "events.new", "orders.new")
+    assert common([], [">"]) == ()
 
 
 def test_reducing_gives_one_spelling_for_one_set() -> None:

@@ -1,10 +1,13 @@
 // EventSource that comes back. A bare one gives up for good after any HTTP error; Firefox also when first refused.
 
+const AFTER_GIVING_UP = [500, 1000]; // ms
+
 /** events: names to hear beside "message"; interval: ms; lastEventId: a position to go on from; refresh: runs before
- * each reconnect of our own and may return a new URL; onState: connecting, open, reconnecting, waiting or closed. */
+ * each reconnect, gets a new token and may return a new URL; retry: [least, most] ms before a reconnect with refresh;
+ * onState: connecting, open, reconnecting, waiting or closed. */
 export function subscribe(url, {
   subjects = [], events = [], interval, latest, lastEventId = "", withCredentials = false,
-  onEvent, onGap, onState, refresh,
+  onEvent, onGap, onState, refresh, retry = [2000, 6000],
 } = {}) {
   let source, state, timer, failures = 0;
 
@@ -22,7 +25,7 @@ export function subscribe(url, {
   function connect() {
     source = new EventSource(address(), { withCredentials });
     source.onopen = () => enter("open");
-    source.onerror = () => (source.readyState === EventSource.CLOSED ? wait() : enter("reconnecting"));
+    source.onerror = () => lost(source.readyState === EventSource.CLOSED);
     for (const name of new Set(["message"].concat(events))) listen(name, show);
     listen("gap", ({ data }) => call(onGap, JSON.parse(data)));
     listen("position");
@@ -39,10 +42,17 @@ export function subscribe(url, {
 
   const show = ({ data, lastEventId: id, type }) => call(onEvent, { ...JSON.parse(data), id, event: type });
 
-  function wait() {
-    const longest = Math.min(30_000, 1000 * 2 ** failures++);
-    timer = setTimeout(reconnect, longest * (0.5 + Math.random() / 2));
-    enter("waiting");
+  function lost(gaveUp) {
+    if (gaveUp) return wait("waiting", AFTER_GIVING_UP);
+    if (!refresh) return enter("reconnecting");
+    source.close(); // by itself it would come back with the old token, and nobody learns the `retry:` it goes by
+    wait("reconnecting", retry);
+  }
+
+  function wait(next, [least, most]) {
+    const times = Math.min(2 ** failures++, 30_000 / most);
+    timer = setTimeout(reconnect, times * (least + Math.random() * (most - least)));
+    enter(next);
   }
 
   async function reconnect() {
@@ -51,7 +61,7 @@ export function subscribe(url, {
       if (state !== "closed") connect();
     } catch (error) {
       report(error);
-      if (state !== "closed") wait();
+      if (state !== "closed") wait("waiting", AFTER_GIVING_UP);
     }
   }
 
