@@ -60,7 +60,7 @@ class Signer:
 @cache
 def private_key(algorithm: str, number: int) -> PrivateKeyTypes | bytes:
     """Keys are made once for all tests: RSA takes its time."""
-    curves = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+    curves: dict[str, Any] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
     if algorithm.startswith("HS"):
         return SECRET + str(number).encode()
     if algorithm in curves:

@@ -25,7 +25,7 @@ MAX_PATTERNS = 64
 MAX_SUBJECT_OF_TOKEN = 256
 
 REMEMBERED = 8192
-"""Verified tokens: whoever reconnects brings the one that was verified before. A verification costs 50 to 150 us."""
+"""Verified tokens. Whoever reconnects brings the one that was verified before: about 2 us of CPU instead of 200 (ES256)."""
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 _BEARER = re.compile(rb"bearer +([^ ].*)", re.IGNORECASE)

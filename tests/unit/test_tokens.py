@@ -288,7 +288,7 @@ def test_what_was_verified_is_remembered_until_it_expires_or_the_keys_change(mon
     first = found.grant(token)
     assert found.grant(token) is first
     with monkeypatch.context() as later:
-        later.setattr(tokens.time, "time", lambda: first.expires_at + 1)
+        later.setattr(time, "time", lambda: first.expires_at + 1)
         assert found.grant(token) is not first, "verified again, by PyJWT's own clock"
     ring.keys = keys_of(signer("ES256", kid="es", number=1))
     with pytest.raises(Denied, match="signature is wrong"):
