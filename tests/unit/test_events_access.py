@@ -135,7 +135,7 @@ def test_without_tokens_the_door_lets_in_whoever_comes() -> None:
     options = EventsOptions(1000, 0, 0.0, subjects=SERVED)
     found = Events(pod, options, Limits(pod, 10, lambda: False), Open(SERVED), lambda sub, position: None)
     stream = found.admit(scope(authorization="Bearer nonsense"))
-    assert stream is not None
+    assert isinstance(stream, EventStream)
     assert (stream.headers, stream._end_by) == ((), 0.0)
 
 
@@ -213,7 +213,7 @@ def test_a_stream_ends_before_its_token_spread_over_the_last_fifth() -> None:
     for _ in range(200):
         exp = int(time.time()) + 1000
         stream = found.admit(scope(authorization=token(exp=exp)))
-        assert stream is not None
+        assert isinstance(stream, EventStream)
         ends.append(stream._end_by - time.monotonic())
         assert stream._end_by - time.monotonic() <= exp - time.time() - TOKEN_MARGIN_SECONDS
     assert min(ends) >= 0.8 * (998 - TOKEN_MARGIN_SECONDS)
