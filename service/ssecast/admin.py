@@ -58,9 +58,11 @@ class HubLoad(Protocol):
     def log(self) -> LogPlace: ...
 
 
-class SourceLag(Protocol):
-    """What `/load` tells of the source."""
+class SourceState(Protocol):
+    """What `/load` and `/readyz` tell of the source."""
 
+    @property
+    def problem(self) -> str: ...
     @property
     def lag_seconds(self) -> float: ...
 
@@ -84,7 +86,7 @@ class AdminPod(Protocol):
     @property
     def hub(self) -> HubLoad: ...
     @property
-    def source(self) -> SourceLag: ...
+    def source(self) -> SourceState: ...
     @property
     def drain_deadline_at(self) -> datetime | None: ...
     @property
@@ -152,7 +154,8 @@ def _add_health(app: FastAPI, pod: AdminPod) -> None:
     @app.get("/readyz", summary="Whether new clients should be sent here")
     async def readyz() -> JSONResponse:
         if pod.ready:
-            return JSONResponse({"ready": True})
+            problem = pod.source.problem  # a NATS that is away for a while is no reason to turn clients away
+            return JSONResponse({"ready": True} | ({"problem": problem} if problem else {}))
         return JSONResponse({"ready": False, "reason": pod.not_ready_reason}, 503)
 
     @app.get("/metrics", summary="Metrics in Prometheus's text format")

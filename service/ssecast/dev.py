@@ -63,6 +63,20 @@ class EmbeddedNats:
         self.close()
 
     @property
+    def pid(self) -> int:
+        """The running process. Raises RuntimeError where there is none."""
+        if self._process is None:
+            raise RuntimeError("nats-server does not run")
+        return self._process.pid
+
+    @property
+    def store(self) -> Path:
+        """Where JetStream keeps its data. Raises RuntimeError before the first start."""
+        if self._folder is None:
+            raise RuntimeError("nats-server has not been started")
+        return Path(self._folder.name) / "jetstream"
+
+    @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
@@ -111,8 +125,8 @@ class EmbeddedNats:
     def restart(self, *, keep_data: bool = True) -> None:
         """Stops it and starts it on the same port, with what it stored or as a new one."""
         self.stop()
-        if not keep_data and self._folder is not None:
-            shutil.rmtree(Path(self._folder.name) / "jetstream", ignore_errors=True)
+        if not keep_data:
+            shutil.rmtree(self.store, ignore_errors=True)
         self.start()
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from ssecast.frame import Event
-from ssecast.jetstream import EVENT_NAME, IDLE_HEARTBEAT_SECONDS, JetStream, JetStreamError
+from ssecast.jetstream import EVENT_NAME, JetStream, JetStreamError
 
+HEARTBEAT_SECONDS = 1.0
 MISSED_HEARTBEATS = 3
 
 
@@ -45,8 +46,9 @@ def parse(msg: Msg) -> Delivery:
 class Feed:
     """One consumer's messages in the order of the stream, from start_seq on, or word that some were lost.
 
-    `take` is awaited for each message, one at a time. `broken` comes true with the reason when the order cannot be
-    vouched for any more; nothing is taken after that. Use it in `async with`; entering raises JetStreamError.
+    `take` is awaited for each message, one at a time; `idle`, between two of them, with a sequence up to which the
+    consumer has looked: whatever was ours below it has been taken. `broken` comes true with the reason when the order
+    cannot be vouched for any more; nothing is taken after that. Use it in `async with`; entering raises JetStreamError.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class Feed:
         start_seq: int,
         filter_subjects: tuple[str, ...],
         take: Callable[[Delivery], Awaitable[None]],
-        pending_msgs: int,
-        pending_bytes: int,
+        idle: Callable[[int], Awaitable[None]],
+        pending: tuple[int, int],
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self.num_pending = 0
         self.name = ""
@@ -64,9 +67,9 @@ class Feed:
         self.received = 0
         self._sound: int | None = None
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._jetstream, self._take = jetstream, take
+        self._jetstream, self._take, self._idle = jetstream, take, idle
         self._start_seq, self._filter = start_seq, filter_subjects
-        self._limits = (pending_msgs, pending_bytes)
+        self._limits, self._heartbeat_seconds = pending, heartbeat_seconds
         self._subscription: Subscription | None = None
         self._watchdog: asyncio.Task[None] | None = None
 
@@ -121,7 +124,9 @@ class Feed:
         except (nats.errors.Error, OSError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         self._jetstream.register(self._subscription, self)
-        self.name, self.num_pending = await self._jetstream.create_consumer(inbox, self._start_seq, self._filter)
+        self.name, self.num_pending = await self._jetstream.create_consumer(
+            inbox, self._start_seq, self._filter, self._heartbeat_seconds
+        )
 
     async def _receive(self, msg: Msg) -> None:
         if self.broken.done():
@@ -132,40 +137,47 @@ class Feed:
             self.fail("overflow")
 
     async def _sort(self, msg: Msg) -> None:
-        # Only NATS sends a status; a publisher's own headers with one come with a reply subject of JetStream.
-        if msg.headers and "Status" in msg.headers and not msg.reply.startswith("$JS.ACK."):
-            await self._control(msg, msg.headers)
-            return
         try:
-            delivery = parse(msg)
-            if delivery.consumer_seq != self.consumer_seq + 1:
-                self.fail("sequence")
-                return
-            self.consumer_seq += 1
-            await self._take(delivery)
+            # Only NATS sends a status; a publisher's own headers with one come with a reply subject of JetStream.
+            if msg.headers and "Status" in msg.headers and not msg.reply.startswith("$JS.ACK."):
+                await self._control(msg, msg.headers)
+            else:
+                await self._deliver(parse(msg))
         except JetStreamError:
             self.fail("error")
         except Exception:
             self.fail("error")
             raise
 
+    async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.consumer_seq != self.consumer_seq + 1:
+            self.fail("sequence")
+            return
+        self.consumer_seq += 1
+        await self._take(delivery)
+
     async def _control(self, msg: Msg, headers: dict[str, str]) -> None:
         """A flow control request is answered once all that came before it was taken; so is a stall, which a heartbeat
-        tells of when a request was lost."""
+        tells of when a request was lost.
+
+        A heartbeat comes the way the messages come, and its counts are those of what was sent before it.
+        """
         last = headers.get("Nats-Last-Consumer")
         if headers["Status"] != "100" or (last is not None and int(last) != self.consumer_seq):
             self.fail("sequence")
             return
-        answer = headers.get("Nats-Consumer-Stalled") or msg.reply
-        if answer:
+        stalled = headers.get("Nats-Consumer-Stalled")
+        if stalled or msg.reply:
             with suppress(JetStreamError, nats.errors.Error, OSError):
-                await self._jetstream.client.publish(answer)
+                await self._jetstream.client.publish(stalled or msg.reply)
+        if last is not None and not stalled:
+            await self._idle(int(headers.get("Nats-Last-Stream", "0")))
 
     async def _watch(self) -> None:
         """Silence is trouble. It is counted in looks, not by the clock: a loop that stood still proves nothing."""
         silent, received = 0, self.received
         while silent < MISSED_HEARTBEATS:
-            await asyncio.sleep(IDLE_HEARTBEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             silent = silent + 1 if self.received == received and not self.waiting else 0
             received = self.received
         self.fail("heartbeat")

@@ -54,6 +54,10 @@ class Position(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
 
+    def is_later_than(self, epoch: str) -> bool:
+        """Whether it is of a later incarnation than that epoch: epochs are times in base 36, without zeros in front."""
+        return (len(self.epoch), self.epoch) > (len(epoch), epoch)
+
     @classmethod
     def parse(cls, text: str) -> "Position | None":
         """Reads `epoch-seq`; None where the text was not written by ssecast."""

@@ -189,6 +189,9 @@ class Hub:
             self._start(sub, sub.channel.sent)
             return None
         position = Position.parse(requested)
+        if position is not None and position.is_later_than(self.log.epoch):
+            self._greet(sub, position)  # another pod may have seen first that the stream is another one
+            return position
         if position is None or position.epoch != self.log.epoch:
             self._write(sub, retry_block(self.draw_retry(False)))
             self.resume_gap(sub, requested, sub.channel.sent, "epoch" if position else "unreadable")
@@ -197,7 +200,7 @@ class Hub:
             self.resumes["memory"] += 1
             self._start(sub, position.seq)
             return None
-        self._greet(sub, position.seq)
+        self._greet(sub, position)
         return position
 
     def end_by(self, sub: Subscriber, at: float) -> None:
@@ -384,14 +387,13 @@ class Hub:
         return max(sub.told, sub.channel.told) if sub.place is Place.LANE else sub.told
 
     def _start(self, sub: Subscriber, seq: int) -> None:
-        self._greet(sub, seq)
+        self._greet(sub, Position(self.log.epoch, seq))
         self.resume(sub, seq)
 
-    def _greet(self, sub: Subscriber, seq: int) -> None:
-        sub.told = seq
-        if self._greeted != (self.log.epoch, seq):  # of thousands that come at once, most start at the same position
-            self._greeted = Position(self.log.epoch, seq)
-            self._greeting = position_block(self._greeted)
+    def _greet(self, sub: Subscriber, position: Position) -> None:
+        sub.told = position.seq
+        if position != self._greeted:  # of thousands that come at once, most start at the same position
+            self._greeted, self._greeting = position, position_block(position)
         self._write(sub, retry_block(self.draw_retry(False)) + self._greeting)
 
     def _send_gap(self, sub: Subscriber, requested: str, seq: int, reason: str) -> None:

@@ -4,6 +4,7 @@ Raw requests where nats-py discards what is needed (nanoseconds, the `num_pendin
 """
 
 import json
+import re
 import secrets
 import shlex
 from collections.abc import Callable
@@ -22,8 +23,10 @@ REQUEST_SECONDS = 3.0
 DELETE_SECONDS = 0.5
 """A consumer that is not deleted in this time is left to its inactive threshold."""
 
-IDLE_HEARTBEAT_SECONDS = 1
 INACTIVE_SECONDS = 10
+
+DENIALS_MAX = 100
+"""Refused subjects that are remembered until somebody waits for an answer in vain."""
 
 NANOSECONDS = 10**9
 EVENT_NAME = "Ssecast-Event"
@@ -32,7 +35,27 @@ MESSAGE_ID = "Nats-Msg-Id"
 STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 SUBJECTS_OVERLAP = 10065
+NOT_ENABLED = (10039, 10076)
 
+DISABLED = (
+    "JetStream is not enabled on this NATS server or account, or not up yet: enable it, "
+    "or set SSECAST_STREAM= (empty) to do without it"
+)
+
+HINTS = {
+    10002: "its account has no more room: SSECAST_STREAM_MAX_BYTES is what it asks for",
+    10023: "SSECAST_STREAM_MAX_BYTES asks for more than the server has",
+    10027: "its account may have no more streams: name one that exists in SSECAST_STREAM, or raise the limit",
+    10028: "SSECAST_STREAM_MAX_BYTES asks for more than the account may have in memory",
+    10047: "SSECAST_STREAM_MAX_BYTES asks for more than the server or the account may store",
+    10005: "SSECAST_STREAM_REPLICAS asks for more servers than take part",
+    10074: "SSECAST_STREAM_REPLICAS above 1 needs a cluster",
+}
+"""By NATS's err_code: what keeps a stream from being created."""
+
+NEEDED = "its user must be allowed to publish to $JS.API.> and $JS.FC.>, and to subscribe to _INBOX.>"
+
+_DENIED = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]+)", re.IGNORECASE)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -42,6 +65,31 @@ class JetStreamError(Exception):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Unanswered(JetStreamError):
+    """Nobody answered in time."""
+
+
+class Denial(NamedTuple):
+    """NATS does not let this pod publish (`verb` is publish) or subscribe to a subject."""
+
+    verb: str
+    subject: str
+
+    @classmethod
+    def parse(cls, error: str) -> "Denial | None":
+        """Reads what NATS says; None where it is about something else."""
+        found = _DENIED.search(error)
+        return cls("publish" if found[1].lower() == "publish" else "subscribe", found[2]) if found else None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the pod needs it for itself, and not for somebody who publishes through it."""
+        return self.verb == "subscribe" or self.subject.upper().startswith("$JS.")
+
+    def __str__(self) -> str:
+        return f"NATS does not let this pod {self.verb} to {self.subject!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +114,7 @@ class StreamState(NamedTuple):
     retention: str = "limits"
     is_copy: bool = False
     """A mirror or sourced stream: what it stores is not told by its subjects."""
+    replicas: int = 1
 
 
 def base36(number: int) -> str:
@@ -94,6 +143,7 @@ class JetStream:
         self.stream = stream
         self._client = client
         self._consumers: dict[Subscription, Consumer] = {}
+        self._denied: dict[str, Denial] = {}
 
     @property
     def client(self) -> Client:
@@ -118,11 +168,11 @@ class JetStream:
             if error.code != STREAM_NOT_FOUND:
                 raise
             state = await self._create(subjects, limits)
-        self._check(state, subjects)
+        self.check(state, subjects)
         return state
 
     async def create_consumer(
-        self, deliver_subject: str, start_seq: int, filter_subjects: tuple[str, ...]
+        self, deliver_subject: str, start_seq: int, filter_subjects: tuple[str, ...], heartbeat_seconds: float = 1.0
     ) -> tuple[str, int]:
         """Makes an ephemeral push consumer; returns its name and how many messages it will deliver from the past."""
         name = f"ssecast-{secrets.token_hex(8)}"
@@ -139,7 +189,7 @@ class JetStream:
             "num_replicas": 1,
             "mem_storage": True,
             "flow_control": True,
-            "idle_heartbeat": IDLE_HEARTBEAT_SECONDS * NANOSECONDS,
+            "idle_heartbeat": int(heartbeat_seconds * NANOSECONDS),
             "inactive_threshold": INACTIVE_SECONDS * NANOSECONDS,
         }
         body = {"stream_name": self.stream, "action": "create", "config": config | filters}
@@ -150,11 +200,6 @@ class JetStream:
         """Deletes a consumer; one that cannot be deleted now goes by itself soon."""
         with suppress(JetStreamError):
             await self._api(f"CONSUMER.DELETE.{self.stream}.{name}", seconds=DELETE_SECONDS)
-
-    async def consumer_info(self, name: str) -> tuple[int, int]:
-        """(consumer sequence of the last delivery, messages left to deliver)."""
-        answer = await self._api(f"CONSUMER.INFO.{self.stream}.{name}")
-        return int(answer["delivered"]["consumer_seq"]), int(answer["num_pending"])
 
     async def count_after(self, seq: int, filter_subjects: tuple[str, ...]) -> int:
         """How many messages of these subjects come after seq."""
@@ -186,6 +231,7 @@ class JetStream:
 
     def disconnected(self) -> None:
         """The connection broke: what the consumers send from now on is lost."""
+        self._denied.clear()
         for feed in list(self._consumers.values()):
             feed.fail("disconnected")
 
@@ -195,6 +241,12 @@ class JetStream:
 
     def forget(self, subscription: Subscription) -> None:
         self._consumers.pop(subscription, None)
+
+    def denied(self, denial: Denial) -> None:
+        """NATS refused a request, or the subscription to its answer: the wait for it will be in vain."""
+        key = denial.subject.lower() if denial.verb == "publish" else ""
+        if len(self._denied) < DENIALS_MAX:
+            self._denied[key] = denial
 
     async def _create(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
         config = {
@@ -214,7 +266,8 @@ class JetStream:
                 return await self.state()
             if error.code == SUBJECTS_OVERLAP:
                 raise JetStreamError(await self._overlap(subjects), error.code) from error
-            raise JetStreamError(f"stream {self.stream!r} cannot be created: {error}", error.code) from error
+            hint = f"; {HINTS[error.code]}" if error.code in HINTS else ""
+            raise JetStreamError(f"stream {self.stream!r} cannot be created: {error}{hint}", error.code) from error
 
     async def _overlap(self, subjects: tuple[str, ...]) -> str:
         others: set[str] = set()
@@ -226,7 +279,8 @@ class JetStream:
             f"({','.join(subjects)}) already: set SSECAST_STREAM to that one, or choose other subjects"
         )
 
-    def _check(self, state: StreamState, subjects: tuple[str, ...]) -> None:
+    def check(self, state: StreamState, subjects: tuple[str, ...]) -> None:
+        """Raises JetStreamError where the stream cannot serve the subjects, and says what would mend that."""
         if state.retention != "limits":
             raise JetStreamError(
                 f"stream {self.stream!r} has retention {state.retention!r}: a broadcast needs 'limits', "
@@ -252,20 +306,26 @@ class JetStream:
         except nats.errors.NoRespondersError:
             raise JetStreamError(self._nobody(subject)) from None
         except nats.errors.TimeoutError:
-            raise JetStreamError(f"NATS has not answered within {seconds:g} s") from None
+            raise self._unanswered(subject, seconds) from None
         except (nats.errors.Error, OSError, ValueError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         if not isinstance(answer, dict):
             raise JetStreamError(f"NATS answered {str(answer)[:100]!r}")
         if "error" in answer:
             said = answer["error"]
-            raise JetStreamError(str(said.get("description", said)), int(said.get("err_code", 0)))
+            code = int(said.get("err_code", 0))
+            raise JetStreamError(DISABLED if code in NOT_ENABLED else str(said.get("description", said)), code)
         return answer
 
+    def _unanswered(self, subject: str, seconds: float) -> JetStreamError:
+        denial = self._denied.pop(subject.lower(), None) or self._denied.get("")
+        if denial is not None:
+            return JetStreamError(f"{denial}: {NEEDED}" if denial.ours else str(denial))
+        what = f"JetStream has not answered {subject}" if subject.startswith("$JS.") else "NATS has not answered"
+        return Unanswered(f"{what} within {seconds:g} s")
+
     def _nobody(self, subject: str) -> str:
-        if subject.startswith("$JS."):
-            return "JetStream is not enabled on this NATS server or account: enable it, or set SSECAST_STREAM= (empty)"
-        return f"no stream stores {subject!r}"
+        return DISABLED if subject.startswith("$JS.") else f"no stream stores {subject!r}"
 
 
 def _state(info: dict[str, Any]) -> StreamState:
@@ -280,6 +340,7 @@ def _state(info: dict[str, Any]) -> StreamState:
         subjects=tuple(config.get("subjects") or ()),
         retention=config["retention"],
         is_copy=bool(config.get("mirror") or config.get("sources")),
+        replicas=int(config.get("num_replicas", 1)),
     )
 
 

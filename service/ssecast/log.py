@@ -48,6 +48,11 @@ class EventLog:
         """The oldest position from which this log can go on without a gap."""
         return Position(self.epoch, self.floor)
 
+    @property
+    def newest(self) -> Frame | None:
+        """The last frame that it holds; the head may be further on."""
+        return self._frames[-1] if len(self) else None
+
     def append(self, frame: Frame) -> None:
         """Adds the next frame. Raises ValueError where its seq is not above the head."""
         if frame.seq <= self.head:

@@ -30,10 +30,13 @@ ORDERS_REFUSED = (
 DROPPED = ("too_large", "not_utf8", "reserved_name")
 RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
-    "unreadable", "epoch", "expired", "too_far", "ahead", "slow", "rewound", "disconnected", "overflow",
+    "unreadable", "epoch", "expired", "too_far", "ahead", "slow", "rewound", "disconnected", "overflow", "denied",
+)  # fmt: skip
+BREAKS = ("epoch", "expired", "rewound", "disconnected", "overflow", "denied")
+RESTARTS = (
+    "disconnected", "heartbeat", "overflow", "sequence", "stream", "unanswered", "denied", "error",
 )  # fmt: skip
 KEY_LOADS = ("ok", "failed")
-BREAKS = ("epoch", "expired", "rewound", "disconnected", "overflow")
 
 Counts = Mapping[str, int]
 
@@ -107,6 +110,10 @@ class SourceCounts(Protocol):
 
     @property
     def ready(self) -> bool: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def problem(self) -> str: ...
     @property
     def lag_events(self) -> int: ...
     @property
@@ -233,9 +240,13 @@ class PodCollector(Collector):
     def _source_side(self) -> Iterator[Metric]:
         source = self._source
         yield _gauge("source_ready", "1 once the log was warmed from NATS.", int(source.ready))
+        yield _gauge("source_connected", "1 while there is a connection to NATS.", int(source.connected))
+        yield _gauge(
+            "source_problem", "1 while something is wrong with NATS; /readyz says what.", int(bool(source.problem))
+        )
         yield _gauge("source_lag_events", "Events of the stream that this pod has not received.", source.lag_events)
         yield _gauge("source_lag_seconds", "How long this pod has been behind the stream.", source.lag_seconds)
-        yield _by("source_restarts", "Consumers made anew, by reason.", "reason", (), source.restarts)
+        yield _by("source_restarts", "Consumers made anew, by reason.", "reason", RESTARTS, source.restarts)
 
     def _resumes(self) -> Iterator[Metric]:
         hub = self._hub

@@ -4,18 +4,17 @@ Thousands may wait at once, after another pod died; they share each reading of t
 """
 
 import asyncio
-import random
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from ssecast.channel import Place, Subscriber
-from ssecast.dial import until_cancelled
-from ssecast.feed import Delivery, Feed
+from ssecast.dial import Backoff, until_cancelled
+from ssecast.feed import HEARTBEAT_SECONDS, Delivery, Feed
 from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
 from ssecast.jetstream import JetStream, JetStreamError, StreamState
@@ -23,8 +22,12 @@ from ssecast.log import EventLog
 from ssecast.source import Source
 from ssecast.subjects import collide, reduce
 
-FIRST_DELAY, LONGEST_DELAY = 0.25, 2.0
-"""Seconds between two attempts while NATS is away, doubled each time."""
+CLUSTER_HEARTBEAT_SECONDS = 0.2
+"""In a cluster only a heartbeat tells that a consumer has seen all there is, and streams wait for it."""
+
+AHEAD_SECONDS = 1.0
+"""In a cluster the server that tells the stream's state may be behind others for a moment: a position ahead of it is
+looked at twice."""
 
 MAX_FILTERS = 64
 """Most subjects of one consumer; with more of them, a backfill reads all that the pod serves."""
@@ -49,7 +52,8 @@ class ResumeOptions:
 class Waiter:
     """A stream that waits. cursor: from where it goes on; gap: why that is not where it asked for, empty if it is.
 
-    counted: it was counted as a resume before. answered: it was told where it goes on, or is gone.
+    counted: it was counted as a resume before. looks: how often it was found ahead of the stream. later: its next look
+    is yet to come. answered: it was told where it goes on, or is gone.
     """
 
     sub: Subscriber
@@ -57,6 +61,8 @@ class Waiter:
     cursor: int
     counted: bool = False
     gap: str = ""
+    looks: int = 0
+    later: bool = False
     _answered: bool = False
 
     @property
@@ -81,6 +87,7 @@ class Resumer:
         self.hub, self.source, self.options = hub, source, options
         self._waiting: list[Waiter] = []
         self._wake = asyncio.Event()
+        self._stuck = False
         self._segments: weakref.WeakSet[EventLog] = weakref.WeakSet()
         hub.on_evicted = self._go_round_again
 
@@ -96,21 +103,30 @@ class Resumer:
         await until_cancelled(self._run())
 
     async def _run(self) -> None:
-        delay = FIRST_DELAY
+        backoff = Backoff()
         while True:
             await self._wake.wait()
             self._wake.clear()
             waiting, self._waiting = self._waiting, []
             try:
                 await self._round(waiting)
-                delay = FIRST_DELAY
+                backoff.reset()
+                self._tell("")
             except (JetStreamError, Broken) as error:
-                log.info("resumes wait", streams=len(waiting), why=str(error))
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(2 * delay, LONGEST_DELAY)
+                self._tell(str(error), len(waiting))
+                await asyncio.sleep(backoff.next())
             for waiter in waiting:
-                if not waiter.answered:  # the round ended early
+                if not waiter.answered and not waiter.later:  # the round ended early
                     self._add(waiter)
+
+    def _tell(self, problem: str, streams: int = 0) -> None:
+        """Once when resumes begin to wait, and once when they go on."""
+        if bool(problem) is not self._stuck:
+            self._stuck = bool(problem)
+            if problem:
+                log.info("resumes wait", streams=streams, why=problem)
+            else:
+                log.info("resumes go on")
 
     def _add(self, waiter: Waiter) -> None:
         self._waiting.append(waiter)
@@ -124,6 +140,9 @@ class Resumer:
         self._add(Waiter(sub, Position(self.hub.log.epoch, cursor), cursor, counted=True))
 
     def _answer_core(self, sub: Subscriber, requested: Position) -> None:
+        if requested.epoch != self.hub.log.epoch:
+            self.hub.resume_gap(sub, str(requested), self.hub.log.head, "epoch")
+            return
         behind = requested.seq < self.hub.log.floor
         seq, reason = (self.hub.log.floor, "expired") if behind else (self.hub.log.head, "ahead")
         self.hub.resume_gap(sub, str(requested), seq, reason)
@@ -133,10 +152,11 @@ class Resumer:
         assert jetstream is not None
         state = await jetstream.state()  # asked for after all of them had arrived
         if state.epoch != self.hub.log.epoch:
+            self.source.doubt()
             raise Broken("the source has not seen yet that the stream is another one")
         behind = [waiter for waiter in waiting if not waiter.answered and not self._answer(waiter, state)]
         if behind:
-            await self._backfill(jetstream, sorted(behind, key=lambda waiter: waiter.cursor))
+            await self._backfill(jetstream, state, sorted(behind, key=lambda waiter: waiter.cursor))
 
     def _answer(self, waiter: Waiter, state: StreamState) -> bool:
         """Answers who needs no backfill; False for the others."""
@@ -145,14 +165,29 @@ class Resumer:
             self._gap(waiter, own.head, "epoch")
             return True
         if waiter.cursor > max(own.head, state.last):
-            self._gap(waiter, own.head, "ahead")
+            if state.replicas > 1 and not waiter.looks:
+                self._look_later(waiter)
+            else:
+                self._gap(waiter, own.head, "ahead")
             return True
         if waiter.cursor + 1 < state.first:
             waiter.cursor, waiter.gap = state.first - 1, "expired"
+        rewound = self.source.rewound
+        if rewound.epoch == own.epoch and waiter.cursor < rewound.seq:
+            waiter.cursor, waiter.gap = rewound.seq, "rewound"
         if waiter.cursor < own.floor:
             return False
         self._go_on(waiter, waiter.cursor, "ahead" if waiter.cursor > own.head else "memory")
         return True
+
+    def _look_later(self, waiter: Waiter) -> None:
+        def come_back() -> None:
+            waiter.later = False
+            self._add(waiter)
+
+        waiter.looks += 1
+        waiter.later = True
+        asyncio.get_running_loop().call_later(AHEAD_SECONDS, come_back)
 
     def _go_on(self, waiter: Waiter, cursor: int, counter: str, segment: EventLog | None = None) -> None:
         if waiter.gap:
@@ -169,18 +204,19 @@ class Resumer:
 
     # Backfill
 
-    async def _backfill(self, jetstream: JetStream, waiting: Sequence[Waiter]) -> None:
+    async def _backfill(self, jetstream: JetStream, state: StreamState, waiting: Sequence[Waiter]) -> None:
         """One consumer for all of them, in the order of their cursors."""
         if len(self._segments) >= SEGMENTS_MAX:
             raise Broken(f"streams still read {SEGMENTS_MAX} earlier backfills")
         breaks = self.hub.breaks.total()
         filters = self._filters(waiting)
         served, upto = waiting, self._upto()
-        backfill = Backfill(self, jetstream, filters, served[0].cursor, upto)
+        span = Span(filters, served[0].cursor, upto, alone=state.replicas == 1)
+        backfill = Backfill(self, jetstream, span)
         if not await backfill.run():
             served = await self._near_enough(jetstream, waiting, filters, upto)
             if served:
-                backfill = Backfill(self, jetstream, filters, served[0].cursor, upto)
+                backfill = Backfill(self, jetstream, span._replace(after=served[0].cursor))
                 await backfill.run(whatever=True)
         if self.hub.breaks.total() != breaks:
             raise Broken("there was a break meanwhile")
@@ -235,49 +271,65 @@ class Resumer:
         return self.source.options.subjects
 
 
-class Backfill:
-    """One consumer's messages with after < seq <= upto, as a temporary log."""
+class Span(NamedTuple):
+    """What a backfill fetches: after < seq <= upto. alone: the stream has one replica, so that whatever was seen of it
+    is known to every consumer of it."""
 
-    def __init__(self, resumer: Resumer, jetstream: JetStream, filters: tuple[str, ...], after: int, upto: int) -> None:
-        self._jetstream, self._filters, self._after = jetstream, filters, after
+    filters: tuple[str, ...]
+    after: int
+    upto: int
+    alone: bool
+
+
+class Backfill:
+    """One consumer's messages of a span, as a temporary log."""
+
+    def __init__(self, resumer: Resumer, jetstream: JetStream, span: Span) -> None:
+        self._jetstream, self._span = jetstream, span
         self._options = resumer.options
         self._max_payload = resumer.source.options.max_payload_bytes
-        self._upto = upto
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._last = after
+        self._last = span.after
         self.jumped = False
-        self.segment = EventLog(self._options.max_events, self._options.max_bytes, resumer.hub.log.epoch, after)
+        self.segment = EventLog(self._options.max_events, self._options.max_bytes, resumer.hub.log.epoch, span.after)
 
     async def run(self, *, whatever: bool = False) -> bool:
         """Fetches; False where it would be too much, unless it shall be done whatever it is.
 
         Raises JetStreamError or Broken.
         """
-        feed = Feed(self._jetstream, self._after + 1, self._filters, self._take, 0, PENDING_BYTES)
+        span = self._span
+        heartbeat = HEARTBEAT_SECONDS if span.alone else CLUSTER_HEARTBEAT_SECONDS
+        pending = (0, PENDING_BYTES)
+        feed = Feed(self._jetstream, span.after + 1, span.filters, self._take, self._idle, pending, heartbeat)
         async with feed:
             if feed.num_pending > self._options.max_events and not whatever:
                 return False
-            if feed.num_pending == 0:
+            if feed.num_pending == 0 and span.alone:
                 self._finish()
             awaited: list[asyncio.Future[Any]] = [self._done, feed.broken]
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if not self._done.done():
             raise Broken(f"the backfill's consumer broke: {feed.broken.result()}")
-        self.segment.advance(self._upto)
+        self.segment.advance(span.upto)
         return True
 
     async def _take(self, delivery: Delivery) -> None:
-        event = delivery.event
+        event, span = delivery.event, self._span
         if self._done.done():
             return
         self.jumped = self.jumped or event.seq != self._last + 1
         self._last = event.seq
-        if event.seq <= self._upto and not refusal(event.data, event.name, self._max_payload):
+        if event.seq <= span.upto and not refusal(event.data, event.name, self._max_payload):
             self.segment.append(Frame(event, self.segment.epoch))
-        if event.seq >= self._upto or delivery.pending == 0:
+        if event.seq >= span.upto or (delivery.pending == 0 and span.alone):
+            self._finish()
+
+    async def _idle(self, seq: int) -> None:
+        if seq >= self._span.upto:
             self._finish()
 
     def _finish(self) -> None:
         if not self._done.done():
-            self.jumped = self.jumped or self._last < self._upto
+            self.jumped = self.jumped or self._last < self._span.upto
             self._done.set_result(None)

@@ -475,7 +475,7 @@ async def test_lag_is_told_while_there_is_any(nats_server: EmbeddedNats, publish
         await publisher.publish("events.x", b"1", headers={"traceparent": "00-a-b-01"})
         await rig.reaches(1)
         assert (rig.source.lag_events, rig.source.lag_seconds) == (0, 0.0)
-        rig.source.lag_events = 5  # as while a consumer delivers a backlog
+        rig.source._intake.lag_events = 5  # as while a consumer delivers a backlog
         await until(lambda: rig.source.lag_seconds > 0.05, "the age of the last event")
     assert told == [("events.x", {"traceparent": "00-a-b-01"})]
 

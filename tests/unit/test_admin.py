@@ -28,7 +28,8 @@ class FakeHub:
 
 
 class FakeSource:
-    lag_seconds = 0.5
+    def __init__(self) -> None:
+        self.lag_seconds, self.problem = 0.5, ""
 
 
 class FakePod:
@@ -94,6 +95,13 @@ async def test_a_ready_pod_stays_ready_when_it_is_full(client: httpx.AsyncClient
     pod.hub.streams = pod.capacity
     answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True})
+
+
+async def test_a_pod_without_nats_stays_ready_and_says_so(client: httpx.AsyncClient, pod: FakePod) -> None:
+    """Its streams are worth keeping, and its clients would find no better pod elsewhere."""
+    pod.source.problem = "NATS is away"
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "problem": "NATS is away"})
 
 
 @pytest.mark.parametrize("reason", ["starting", "draining"])

@@ -93,7 +93,7 @@ def test_a_position_in_memory_is_resumed_without_a_hole() -> None:
     assert (sub.place, pod.resumes["memory"]) == (Place.LANE, 1)
 
 
-@pytest.mark.parametrize(("requested", "reason"), [("f-3", "epoch"), ("nonsense", "unreadable")])
+@pytest.mark.parametrize(("requested", "reason"), [("d-3", "epoch"), ("nonsense", "unreadable")])
 def test_a_position_of_elsewhere_gets_a_gap_and_then_live(requested: str, reason: str) -> None:
     pod = Pod(seq=5)
     sub = pod.join(requested=requested)
@@ -108,6 +108,23 @@ def test_a_position_that_memory_cannot_answer_waits_for_its_resume(seq: int) -> 
     sub = Recorder()
     assert pod.open(sub, ALL, f"e-{seq}") == Position("e", seq)
     assert (sub.place, sub.text) == (Place.WAITING, HELLO % seq)
+
+
+@pytest.mark.parametrize("epoch", ["f", "10"])
+def test_a_position_of_a_later_epoch_waits_for_its_resume(epoch: str) -> None:
+    """Another pod may have seen first that the stream was made anew: a gap would be false."""
+    pod = Pod(seq=5)
+    sub = Recorder()
+    assert pod.open(sub, ALL, f"{epoch}-3") == Position(epoch, 3)
+    assert sub.place is Place.WAITING
+    assert ids(sub) == [f"{epoch}-3"]
+    pod.interrupt("epoch", epoch, 0)
+    assert "gap" not in sub.text
+    pod.resume(sub, 3)
+    pod.send(*(("a", seq) for seq in range(1, 6)))
+    pod.tick(1.0)
+    pod.flush(1.0)
+    assert ids(sub) == [f"{epoch}-{seq}" for seq in (3, 4, 5)]
 
 
 def test_one_that_is_ahead_is_kept_until_the_head_has_passed_it() -> None:

@@ -33,6 +33,16 @@ def test_reading_is_after_the_cursor_and_up_to_the_end() -> None:
     assert seqs(log, 5, 5) == []
 
 
+def test_the_newest_frame_may_lie_below_the_head() -> None:
+    log = log_of(3, 5)
+    log.advance(9)
+    newest = log.newest
+    assert newest is not None
+    assert newest.seq == 5
+    log.start("f", 9)
+    assert log.newest is None
+
+
 def test_sequences_must_rise() -> None:
     log = log_of(3)
     with pytest.raises(ValueError, match="seq 3 is not above the head 3"):

@@ -41,8 +41,10 @@ NAMES = {
     "frames_sent": "counter",
     "sent_bytes": "counter",
     "fanout_seconds": "histogram",
+    "source_connected": "gauge",
     "source_lag_events": "gauge",
     "source_lag_seconds": "gauge",
+    "source_problem": "gauge",
     "source_ready": "gauge",
     "source_restarts": "counter",
     "resumes": "counter",
@@ -101,7 +103,8 @@ class FakePump:
 class FakeSource:
     def __init__(self) -> None:
         self.ready, self.lag_events, self.lag_seconds = True, 5, 1.5
-        self.restarts = Counter({"reconnect": 2})
+        self.connected, self.problem = True, ""
+        self.restarts = Counter({"surprise": 2})
 
 
 class FakeAccess:
@@ -157,6 +160,7 @@ def test_every_metric_is_exported_with_its_type_and_help(exposed: Fixture) -> No
         ("breaks_total", "reason", metrics.BREAKS),
         ("access_denied_total", "reason", DENIED),
         ("access_key_loads_total", "result", metrics.KEY_LOADS),
+        ("source_restarts_total", "reason", metrics.RESTARTS),
     ],
 )
 def test_label_values_are_there_before_they_occur(
@@ -207,7 +211,10 @@ def test_what_the_source_and_the_pump_know_is_exported(exposed: Fixture) -> None
     """Lag, readiness, restarts and the loop's lag come from their own rooms."""
     assert exposed.value("source_ready") == 1
     assert (exposed.value("source_lag_events"), exposed.value("source_lag_seconds")) == (5, 1.5)
-    assert exposed.value("source_restarts_total", reason="reconnect") == 2
+    assert exposed.value("source_restarts_total", reason="surprise") == 2
+    assert (exposed.value("source_connected"), exposed.value("source_problem")) == (1, 0)
+    exposed.source.connected, exposed.source.problem = False, "NATS is away"
+    assert (exposed.value("source_connected"), exposed.value("source_problem")) == (0, 1)
     assert exposed.value("loop_lag_seconds") == 0.25
     assert exposed.value("capacity_streams") == 100
     assert exposed.value("build_info", version=__version__, python=platform.python_version()) == 1
