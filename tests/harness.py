@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -33,24 +34,40 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "th
         await asyncio.sleep(0.02)
 
 
+_ports = iter(random.sample(range(10_000, 32_000), 22_000))
+"""Below those that the kernel gives to outgoing connections: one of these could take the port of a server that is being
+restarted. Each at most once."""
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that is free on every address."""
+    for port in _ports:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Pod:
-    """One `ssecast serve` in a process of its own."""
+    """One `ssecast serve` in a process of its own. Pods with addresses of their own can share their ports, as in a cluster."""
 
-    def __init__(self, nats_url: str, log: Path, **settings: object) -> None:
-        self.port, self.admin_port = free_port(), free_port()
+    def __init__(
+        self,
+        nats_url: str,
+        log: Path,
+        *,
+        address: str = "127.0.0.1",
+        ports: tuple[int, int] | None = None,
+        **settings: object,
+    ) -> None:
+        self.address = address
+        self.port, self.admin_port = ports or (free_port(), free_port())
         self.log = log
         self.environ = os.environ | {
-            "SSECAST_HOST": "127.0.0.1",
+            "SSECAST_HOST": address,
             "SSECAST_PORT": str(self.port),
             "SSECAST_ADMIN_PORT": str(self.admin_port),
-            "SSECAST_ADMIN_HOST": "127.0.0.1",
+            "SSECAST_ADMIN_HOST": address,
             "SSECAST_NATS_URL": nats_url,
             "SSECAST_DRAIN_DELAY_SECONDS": "0",
             "SSECAST_DRAIN_SECONDS": "0",
@@ -66,7 +83,7 @@ class Pod:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     async def start(self, *, ready: bool = True) -> "Pod":
         self._spawn()
@@ -97,7 +114,7 @@ class Pod:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         """One request; the answer's body is parsed where it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(self.address, port or self.port, timeout=PATIENCE)
         try:
             data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
             kind = {"content-type": "application/json"} if data is not None else {}
@@ -132,6 +149,10 @@ class Pod:
             if line.rpartition(" ")[0] == name:
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"no metric {name}")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends the process, by a signal, and waits for it."""
@@ -170,6 +191,7 @@ class Client:
         port: int,
         path: str = "/events",
         *,
+        host: str = "127.0.0.1",
         last_event_id: str | None = None,
         version: str = "1.1",
         receive_buffer: int = 0,
@@ -180,9 +202,9 @@ class Client:
         if receive_buffer:  # before the connection: afterwards the kernel has promised more already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
         self = cls(*await asyncio.open_connection(sock=sock))
-        lines = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream"}
+        lines = {"Host": f"{host}:{port}", "Accept": "text/event-stream"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         if last_event_id is not None:
             lines["Last-Event-ID"] = last_event_id
@@ -295,7 +317,7 @@ async def pods(log_dir: Path) -> AsyncIterator[Callable[..., Pod]]:
     """A factory of pods; all of them are gone at the end."""
     made: list[Pod] = []
 
-    def make(nats_url: str, **settings: object) -> Pod:
+    def make(nats_url: str, **settings: Any) -> Pod:
         made.append(Pod(nats_url, log_dir / f"pod-{len(made)}.log", **settings))
         return made[-1]
 

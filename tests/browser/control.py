@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from tests.harness import PATIENCE
 
 RUNNER = Path(__file__).with_name("runner.html")
+PAGE = Path(__file__).with_name("page.html")
 
 POLL_SECONDS = 5.0
 """How long the runner's request for the next page is held open."""
@@ -102,7 +103,8 @@ class Control:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Control":
         self._thread.start()
@@ -113,10 +115,14 @@ class Control:
         self._server.shutdown()
         self._server.server_close()
 
-    def open(self, origin: str, stream: str, client: str = "EventSource") -> Page:
-        """Opens a page of the origin that reads the stream (a path there, or an address) with EventSource or ssecast.js."""
+    def open(self, origin: str, stream: str, client: str = "EventSource", *, report_to: str | None = None) -> Page:
+        """Opens a page of the origin that reads the stream (a path there, or an address) with EventSource or ssecast.js.
+
+        report_to: the origin of the reports, where the page may not reach this server by its own address.
+        """
         number = next(self._numbers)
-        query = urlencode({"report": f"{self.url}/report/{number}", "stream": stream, "client": client})
+        report = f"{self.url if report_to is None else report_to}/report/{number}"
+        query = urlencode({"report": report, "stream": stream, "client": client})
         page = self._pages[number] = Page(lambda: self._close(number))
         self._commands.put({"open": number, "url": f"{origin}/page?{query}"})
         return page
@@ -138,6 +144,8 @@ class Control:
                     except queue.Empty:
                         command = {}
                     self._answer(json.dumps(command).encode(), "application/json")
+                elif self.path.startswith("/page"):  # where a proxy makes this server part of another origin
+                    self._answer(PAGE.read_bytes(), "text/html")
                 else:
                     self._answer(RUNNER.read_bytes(), "text/html")
 

@@ -17,6 +17,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from tests.browser.control import Control
 
 MINI_BROWSERS = "*/webkit2gtk-4.*/MiniBrowser"
+SHA256_OID = "2.16.840.1.101.3.4.2.1"
 
 CHROMIUM_ARGUMENTS = (
     "--headless",
@@ -59,19 +60,34 @@ class Engine:
     driver: WebDriver | None
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """A certificate that no authority of the engine's has signed, and the ports of 127.0.0.1 where it is to be believed.
+
+    fingerprint: SHA-256 in capital hexadecimal digits, with colons.
+    """
+
+    fingerprint: str = ""
+    ports: tuple[int, ...] = ()
+
+
+NOBODY = Trust()
+
+
 @contextlib.contextmanager
-def running(name: str, control: Control) -> Iterator[Engine]:
+def running(name: str, control: Control, trust: Trust = NOBODY) -> Iterator[Engine]:
     """The engine with the control's runner page open; skips where it is not installed."""
     with (
         tempfile.TemporaryDirectory(prefix=f"ssecast-{name}-", ignore_cleanup_errors=True) as folder,
-        _STARTS[name](control.url, Path(folder)) as driver,
+        _STARTS[name](control.url, Path(folder), trust) as driver,
     ):
         yield Engine(name, control, driver)
 
 
 @contextlib.contextmanager
-def _chromium(url: str, folder: Path) -> Iterator[WebDriver]:
+def _chromium(url: str, folder: Path, trust: Trust) -> Iterator[WebDriver]:
     options = webdriver.ChromeOptions()
+    options.accept_insecure_certs = bool(trust.ports)
     options.binary_location = _program("chromium", "chromium")
     for argument in (*CHROMIUM_ARGUMENTS, f"--user-data-dir={folder}"):
         options.add_argument(argument)
@@ -85,17 +101,19 @@ def _chromium(url: str, folder: Path) -> Iterator[WebDriver]:
 
 
 @contextlib.contextmanager
-def _firefox(url: str, folder: Path) -> Iterator[None]:
-    """Debian has no geckodriver: the page is opened by the command line."""
+def _firefox(url: str, folder: Path, trust: Trust) -> Iterator[None]:
+    """Debian has no geckodriver: the page is opened by the command line, and exceptions for certificates are a file."""
     program = _program("firefox-esr", "firefox-esr")
     lines = (f'user_pref("{key}", {_javascript(value)});\n' for key, value in FIREFOX_PREFERENCES.items())
     (folder / "user.js").write_text("".join(lines))
+    exceptions = (f"127.0.0.1:{port}:\tOID.{SHA256_OID}\t{trust.fingerprint}\t\n" for port in trust.ports)
+    (folder / "cert_override.txt").write_text("".join(exceptions))
     with _process([program, "--headless", "--no-remote", "--profile", str(folder), url], _environ(folder)):
         yield None
 
 
 @contextlib.contextmanager
-def _webkit(url: str, folder: Path) -> Iterator[None]:
+def _webkit(url: str, folder: Path, trust: Trust) -> Iterator[None]:
     """WebKit's own small browser on a display of its own: it knows no headless mode."""
     browsers = sorted(Path("/usr/lib").glob(MINI_BROWSERS))
     if not browsers:
@@ -103,11 +121,12 @@ def _webkit(url: str, folder: Path) -> Iterator[None]:
     sandbox = {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"} if os.geteuid() == 0 else {}
     with _display(folder) as display:
         environ = _environ(folder) | sandbox | {"DISPLAY": display, "GDK_BACKEND": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"}
-        with _process([str(browsers[-1]), "--private", url], environ):
+        lenient = ["--ignore-tls-errors"] if trust.ports else []
+        with _process([str(browsers[-1]), "--private", *lenient, url], environ):
             yield None
 
 
-_STARTS: dict[str, Callable[[str, Path], contextlib.AbstractContextManager[WebDriver | None]]] = {
+_STARTS: dict[str, Callable[[str, Path, Trust], contextlib.AbstractContextManager[WebDriver | None]]] = {
     "chromium": _chromium,
     "firefox": _firefox,
     "webkit": _webkit,

@@ -14,11 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import files
-from pathlib import Path
 
+from tests.browser.control import PAGE
 from tests.harness import PATIENCE
-
-PAGE = Path(__file__).with_name("page.html")
 
 COME_BACK = b"retry: 100\n\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"

@@ -1,0 +1,3 @@
+module ssecast.dev/traefik-retry
+
+go 1.21

@@ -1,0 +1,144 @@
+"""Streams through each proxy as documented: at once, unchanged, however long nothing happens, many on one connection."""
+
+from collections.abc import Callable
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from tests.harness import Client, until
+from tests.proxies.impostor import Habit
+from tests.proxies.proxy import Proxy
+from tests.proxies.site import Site
+
+MakeSite = Callable[..., Site]
+
+SILENT_SECONDS = 2
+"""What every limit on silence is set to where a test waits for it."""
+
+MANY = 40
+"""Streams of one browser: six times as many as HTTP/1.1 would let it have."""
+
+
+async def test_each_event_arrives_before_the_next_one_is_published(lasting_site: Site, publisher: Nats) -> None:
+    """And the first block before any: nothing on the way collects."""
+    pod = lasting_site.pods[0]
+    direct = await Client.open(pod.port, host=pod.address)
+    readers = [lasting_site.browser(http2=http2).read() for http2 in (True, False)]
+    for reader in readers:
+        await reader.begins()
+    for number in range(1, 31):
+        await publisher.publish("events.x", str(number).encode())
+        await direct.has(number)
+        for reader in readers:
+            await reader.has(number)
+    assert all(reader.data == direct.data for reader in readers)
+    assert [reader.version for reader in readers] == ["HTTP/2", "HTTP/1.1"]
+
+
+async def test_a_stream_comes_as_the_pod_has_sent_it(lasting_site: Site) -> None:
+    """Not compressed for a client that takes every compression, and with the headers that forbid it to whoever is next."""
+    reader = lasting_site.browser().read()
+    await reader.begins()
+    assert reader.answer is not None
+    headers = reader.answer.headers
+    assert "content-encoding" not in headers
+    assert headers["cache-control"] == "no-cache, no-transform"
+    assert headers["content-type"] == "text/event-stream"
+
+
+async def test_many_streams_of_a_browser_share_one_connection(lasting_site: Site, publisher: Nats) -> None:
+    browser = lasting_site.browser()
+    readers = [browser.read() for _ in range(MANY)]
+    for reader in readers:
+        await reader.begins()
+    await publisher.publish("events.x", b"to all")
+    for reader in readers:
+        await reader.has(1)
+    connections = {reader.connection for reader in readers}
+    assert len(connections) == 1
+    loads = [pod.admin("GET", "/load")[1]["streams"] for pod in lasting_site.pods]
+    assert sum(loads) == MANY
+    assert min(loads) > 0, "both pods have some of them"
+
+
+async def test_heartbeats_keep_silent_streams_open(make_site: MakeSite, program: type[Proxy], publisher: Nats) -> None:
+    """Past every limit that the proxy has on silence, three times over."""
+    site = make_site(program.short_silence, heartbeat_seconds=0.5)
+    await site.open()
+    readers = [site.browser(http2=http2).read() for http2 in (True, False)]
+    for reader in readers:
+        await reader.until(lambda reader: reader.comments >= 3 * SILENT_SECONDS / 0.5, "heartbeats")
+    await publisher.publish("events.x", b"at last")
+    for reader in readers:
+        await reader.has(1)
+        assert reader.opened == 1
+
+
+@pytest.mark.parametrize("program", ["nginx", "haproxy"], indirect=True)
+async def test_without_heartbeats_the_proxy_ends_it(make_site: MakeSite, program: type[Proxy]) -> None:
+    """So the test above could fail, of those that limit the silence of a stream; and the browser comes back."""
+    site = make_site(program.short_silence, heartbeat_seconds=3600)
+    await site.open()
+    reader = site.browser().read()
+    await reader.until(lambda reader: reader.opened > 1, "an end, and another stream")
+
+
+async def test_what_a_pod_is_told_of_the_browser(make_site: MakeSite) -> None:
+    """HTTP/1.1, its real address and nobody else's, the host and the scheme that it used."""
+    site = make_site()
+    await site.open_with(Habit.STREAMS)
+    browser = site.browser()
+    browser.client.headers["x-forwarded-for"] = "203.0.113.7"
+    await browser.read("/events?subject=events.%3E").begins()
+    (head,) = [head for pod in site.impostors for head in pod.heads]
+    first, *lines = head.lower().rstrip().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert first == "get /events?subject=events.%3e http/1.1"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["host"].partition(":")[0] == "127.0.0.1"
+    assert headers["accept"] == "text/event-stream"
+
+
+async def test_the_admin_port_is_out_of_reach(lasting_site: Site) -> None:
+    """By whatever way."""
+    reader = lasting_site.browser().read()
+    await reader.begins()
+    for prefix in ("", "/events/..", "/publish/..", "/publish/%2e%2e", "/"):
+        for path in ("/healthz", "/readyz", "/metrics", "/load"):
+            answer = await lasting_site.ask(prefix + path)
+            assert answer.status_code in (400, 404), prefix + path
+            assert "ssecast_" not in answer.text
+            assert "capacity" not in answer.text
+        for path in ("/drain", "/shed", "/undrain"):
+            answer = await lasting_site.ask(prefix + path, "POST", json={"window_seconds": 0, "count": 1})
+            assert answer.status_code in (400, 404, 405), prefix + path
+    assert not any(pod.admin("GET", "/load")[1]["draining"] for pod in lasting_site.pods)
+    assert reader.opened == 1
+
+
+async def test_what_is_not_ssecasts_goes_to_the_application(lasting_site: Site) -> None:
+    assert (await lasting_site.ask("/anything")).text == "the application"
+    assert "subscribe" in (await lasting_site.ask("/ssecast.js")).text
+    assert (await lasting_site.ask("/info")).json()["subjects"] == ["events.>"]
+
+
+@pytest.mark.parametrize("http2", [True, False], ids=["h2", "http/1.1"])
+async def test_a_browser_that_leaves_leaves_nothing_behind(lasting_site: Site, http2: bool) -> None:
+    """The proxy hangs up on the pod too, which has the slot back; no heartbeat comes to its aid here."""
+    browser = lasting_site.browser(http2=http2)
+    readers = [browser.read() for _ in range(8)]
+    for reader in readers:
+        await reader.begins()
+    assert lasting_site.streams == 8
+    await browser.close()
+    await until(lambda: lasting_site.streams == 0, "no stream left")
+
+
+async def test_publishing_through_the_proxy(lasting_site: Site) -> None:
+    reader = lasting_site.browser().read()
+    await reader.begins()
+    answer = await lasting_site.ask("/publish/events.x", "POST", content=b"from a browser")
+    assert answer.status_code == 202
+    await reader.has(1)
+    assert (reader.data, reader.last_id) == (["from a browser"], answer.json()["position"])
