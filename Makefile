@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench chaos check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: install ## every test that this machine can run; some of them: make test A
 
 bench: install ## the fan-out benchmark against other servers; first try: make bench ARGS=--quick
 	@$(BIN)/python -m loadtest.bench $(ARGS)
+
+chaos: install ## faults at random around pods and thousands of clients: make chaos ARGS="--minutes 3 --seed 1"
+	@$(BIN)/python -m loadtest.chaos $(ARGS)
 
 check: install ## format, lint, types, import contracts, layout
 	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout

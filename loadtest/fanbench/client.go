@@ -111,7 +111,7 @@ func (c *client) feed(s *stream, wire []byte) {
 	if before == awaitingHead && s.state == inBody {
 		c.opened(s, at)
 	}
-	if s.chunked && s.chunks.state == atEnd {
+	if s.complete() {
 		c.lose(s, nil)
 	}
 }

@@ -14,7 +14,8 @@ type seen struct {
 }
 
 func (s *seen) deliver(_ *stream, event, _, _ int64) { s.events = append(s.events, event) }
-func (s *seen) sawGap(*stream)                       { s.gaps++ }
+func (s *seen) sawGap(*stream, int64)                { s.gaps++ }
+func (s *seen) sawPosition(*stream, int64)           {}
 
 func chunked(parts ...string) string {
 	var out strings.Builder

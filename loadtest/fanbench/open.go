@@ -101,14 +101,7 @@ func (c *client) connect(s *stream, id string) {
 	if c.opening.receiveBuffer > 0 {
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, c.opening.receiveBuffer)
 	}
-	// The port is chosen by connect(), which may share it with other destinations; bind() alone would reserve it.
-	syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
-	source := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + s.index/perAddress)}}
-	if err := syscall.Bind(fd, source); err != nil {
-		c.lose(s, err)
-		return
-	}
-	err = syscall.Connect(fd, loopback(c.port))
+	err = connectFrom(fd, s.index, c.port)
 	if err != nil && err != syscall.EINPROGRESS {
 		c.lose(s, err)
 		return
@@ -121,6 +114,17 @@ func (c *client) connect(s *stream, id string) {
 	if err == nil {
 		c.request(s)
 	}
+}
+
+// connectFrom connects a stream's socket, from the source address that it shares with some others.
+func connectFrom(fd int, index int32, port int) error {
+	// The port is chosen by connect(), which may share it with other destinations; bind() alone would reserve it.
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
+	from := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + index/perAddress)}}
+	if err := syscall.Bind(fd, from); err != nil {
+		return err
+	}
+	return syscall.Connect(fd, loopback(port))
 }
 
 // connected goes on with a connection that was not made at once.
@@ -139,14 +143,19 @@ func (c *client) request(s *stream) {
 	if c.opening.modulo > 0 {
 		path = strings.Replace(path, "%d", fmt.Sprint(int64(s.index)%c.opening.modulo), 1)
 	}
-	text := "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
-	if len(s.id) > 0 {
-		text += "Last-Event-ID: " + string(s.id) + "\r\n"
-	}
 	s.state = awaitingHead
-	if _, err := syscall.Write(int(s.fd), []byte(text+"\r\n")); err != nil {
+	if _, err := syscall.Write(int(s.fd), requestFor(path, s.id)); err != nil {
 		c.lose(s, err)
 	}
+}
+
+// requestFor is how an EventSource asks for a stream, and after a while for what comes after the last id.
+func requestFor(path string, id []byte) []byte {
+	text := "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
+	if len(id) > 0 {
+		text += "Last-Event-ID: " + string(id) + "\r\n"
+	}
+	return []byte(text + "\r\n")
 }
 
 // opened counts a stream whose head is complete.

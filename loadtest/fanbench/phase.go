@@ -52,9 +52,11 @@ func (p *phase) deliver(s *stream, event, sentAt, at int64) {
 	p.events[place].see(sentAt, at)
 }
 
-func (p *phase) sawGap(*stream) {
+func (p *phase) sawGap(*stream, int64) {
 	p.gaps++
 }
+
+func (p *phase) sawPosition(*stream, int64) {}
 
 func (p *phase) complete() bool {
 	return p.want > 0 && p.deliveries >= p.want

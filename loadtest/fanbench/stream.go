@@ -31,6 +31,7 @@ type stream struct {
 	index     int32
 	state     streamState
 	chunked   bool
+	length    int64 // what is left of a body whose length the head told, else -1
 	stalled   bool
 	failed    bool // its head was not that of an event stream
 	kind      eventKind
@@ -42,13 +43,19 @@ type stream struct {
 	sentAt    int64 // when the publisher stamped it, ns
 	tracker   tracker
 	carry     []byte // of a head or line that the last read cut
-	id        []byte
+	id        []byte // of the last block that was complete: what a reconnect asks for
+	nextID    []byte // of the block that is being read
+	hasID     bool
+	keeps     bool   // whether name and data are wanted whole, and not only the numbers that the data begins with
+	name      []byte // what it keeps, of the block that is being read
+	data      []byte
 }
 
 // sink takes what streams read.
 type sink interface {
 	deliver(s *stream, event, sentAt, at int64)
-	sawGap(s *stream)
+	sawPosition(s *stream, at int64)
+	sawGap(s *stream, at int64)
 }
 
 // feed takes the bytes of one read, made at a time. It returns an error where they are no event stream.
@@ -61,6 +68,10 @@ func (s *stream) feed(wire []byte, at int64, to sink) error {
 		wire = rest
 	}
 	if !s.chunked {
+		if s.length >= 0 {
+			wire = wire[:min(int64(len(wire)), s.length)]
+			s.length -= int64(len(wire))
+		}
 		s.lines(wire, at, to)
 		return nil
 	}
@@ -88,13 +99,23 @@ func (s *stream) head(wire []byte) ([]byte, error) {
 	head := bytes.ToLower(s.carry[:end])
 	rest := wire[len(wire)-(len(s.carry)-end-4):]
 	s.carry = nil
-	status, fields, _ := bytes.Cut(head, []byte("\r\n"))
+	status, _, _ := bytes.Cut(head, []byte("\r\n"))
+	fields := head[len(status):]
 	if !bytes.Contains(status, []byte(" 200")) || !bytes.Contains(fields, []byte("text/event-stream")) {
 		return nil, fmt.Errorf("no event stream: %s", status)
 	}
 	s.chunked = bytes.Contains(fields, []byte("transfer-encoding: chunked"))
+	s.length = -1
+	if _, length, found := bytes.Cut(fields, []byte("\r\ncontent-length: ")); found && !s.chunked {
+		s.length, _ = leadingNumber(length)
+	}
 	s.state = inBody
 	return rest, nil
+}
+
+// complete tells whether the body has come to its end; one of unknown length does with its connection.
+func (s *stream) complete() bool {
+	return s.state == inBody && (s.chunked && s.chunks.state == atEnd || !s.chunked && s.length == 0)
 }
 
 // lines cuts the data at line feeds; a line end of CR alone, which the standard allows, no peer sends.
@@ -133,18 +154,33 @@ func (s *stream) field(line []byte) {
 	}
 	switch string(name) {
 	case "data":
-		if !s.hasData {
-			s.hasData = true
-			var rest []byte
-			s.event, rest = leadingNumber(value)
-			s.sentAt, _ = leadingNumber(rest)
-		}
+		s.takeData(value)
 	case "id":
-		s.id = append(s.id[:0], value...)
+		s.nextID, s.hasID = append(s.nextID[:0], value...), true
 	case "event":
 		s.kind = kindOf(value)
+		if s.keeps {
+			s.name = append(s.name[:0], value...)
+		}
 	case "retry":
-		s.retryMS, _ = leadingNumber(value)
+		if milliseconds, rest := leadingNumber(value); milliseconds >= 0 && len(rest) == 0 {
+			s.retryMS = milliseconds
+		}
+	}
+}
+
+func (s *stream) takeData(value []byte) {
+	if s.keeps {
+		if s.hasData {
+			s.data = append(s.data, '\n')
+		}
+		s.data = append(s.data, value...)
+	}
+	if !s.hasData {
+		s.hasData = true
+		var rest []byte
+		s.event, rest = leadingNumber(value)
+		s.sentAt, _ = leadingNumber(rest)
 	}
 }
 
@@ -158,13 +194,21 @@ func kindOf(name []byte) eventKind {
 	return message
 }
 
+// dispatch ends a block. Only now its id counts: one that was cut off before its data is to be sent again.
 func (s *stream) dispatch(at int64, to sink) {
-	if s.kind == gap {
-		to.sawGap(s)
-	} else if s.kind == message && s.hasData {
+	if s.hasID {
+		s.id, s.nextID = s.nextID, s.id
+	}
+	switch {
+	case s.kind == gap:
+		to.sawGap(s, at)
+	case s.kind == position:
+		to.sawPosition(s, at)
+	case s.hasData:
 		to.deliver(s, s.event, s.sentAt, at)
 	}
-	s.kind, s.hasData = message, false
+	s.kind, s.hasData, s.hasID = message, false, false
+	s.name, s.data = s.name[:0], s.data[:0]
 }
 
 // leadingNumber reads digits, and passes over one space after them; -1 where there are none.

@@ -196,6 +196,9 @@ class Hub:
             self._write(sub, retry_block(self.draw_retry(False)))
             self.resume_gap(sub, requested, sub.channel.sent, "epoch" if position else "unreadable")
             return None
+        if position.epoch != self.log.epoch:  # an older stream's, or a newer one's, of which another pod heard first
+            self._write(sub, retry_block(self.draw_retry(False)))
+            return position
         if self.log.floor <= position.seq <= self.log.head:
             self.resumes["memory"] += 1
             self._start(sub, position.seq)
@@ -229,6 +232,14 @@ class Hub:
         self.resumes["gap"] += 1
         self._send_gap(sub, requested, seq, reason)
         self.resume(sub, seq, segment)
+
+    def take_back(self, segment: EventLog) -> None:
+        """Whoever still reads this backfill goes on from the log. Where that does not go back so far any more, a stream
+        whose socket is full is slow, and one that waits for its turn is looked up again."""
+        for sub in self.wheel:
+            if sub.log is segment:
+                sub.log = self.log
+        self.egress.batches.clear()
 
     def unblock(self, sub: Subscriber) -> None:
         """The socket took everything that waited in user space."""
@@ -335,7 +346,7 @@ class Hub:
                 sub.channel.place(sub, sub.cursor)
 
     def _look_up_again(self, sub: Subscriber) -> None:
-        sub.place = Place.WAITING
+        sub.place, sub.log = Place.WAITING, self.log  # a backfill that it has read is not to be kept for it
         self.on_evicted(sub, sub.cursor)
 
     def _fell_off(self, sub: Subscriber) -> bool:

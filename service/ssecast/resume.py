@@ -33,7 +33,7 @@ MAX_FILTERS = 64
 """Most subjects of one consumer; with more of them, a backfill reads all that the pod serves."""
 
 SEGMENTS_MAX = 4
-"""Backfills that slow streams may still be reading; the next one waits, or memory would have no bound."""
+"""Backfills of full size that may be in memory at once: those that slow streams are still reading, and the next one."""
 
 PENDING_BYTES = 128 * 2**20
 
@@ -206,8 +206,7 @@ class Resumer:
 
     async def _backfill(self, jetstream: JetStream, state: StreamState, waiting: Sequence[Waiter]) -> None:
         """One consumer for all of them, in the order of their cursors."""
-        if len(self._segments) >= SEGMENTS_MAX:
-            raise Broken(f"streams still read {SEGMENTS_MAX} earlier backfills")
+        self._make_room()
         breaks = self.hub.breaks.total()
         filters = self._filters(waiting)
         served, upto = waiting, self._upto()
@@ -230,6 +229,16 @@ class Resumer:
         self._segments.add(backfill.segment)
         for waiter in waiting:
             self._hand_over(waiter, backfill.segment, first)
+
+    def _make_room(self) -> None:
+        """Takes earlier backfills from those who still read them, the largest first, until memory has room for the next
+        one: whoever reads slowly must not keep all others waiting.
+        """
+        room = (SEGMENTS_MAX - 1) * self.options.max_bytes
+        while sum(segment.bytes for segment in self._segments) > room:
+            largest = max(self._segments, key=lambda segment: segment.bytes)
+            self._segments.discard(largest)
+            self.hub.take_back(largest)
 
     def _hand_over(self, waiter: Waiter, segment: EventLog, first: int) -> None:
         """first: the stream's first seq after the backfill, 0 where the backfill was without a jump."""

@@ -8,12 +8,45 @@ import pytest
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from ssecast.channel import Bytes, Want
 from ssecast.dev import EmbeddedNats
-from ssecast.resume import ResumeOptions
+from ssecast.hub import Hub
+from ssecast.log import EventLog
+from ssecast.resume import SEGMENTS_MAX, ResumeOptions
 from tests.harness import until
 from tests.integration.test_source import Rig, Stream, config_of, numbers, publish, relay_to, send
 
 Made = Callable[[], list[dict[str, object]]]
+LARGE = 5000
+"""Bytes of a payload of which a backfill of a hundred is more than one batch."""
+
+
+class Slow(Stream):
+    """A stream whose socket is full as soon as it is given a part of a backfill, until it reads on."""
+
+    __slots__ = ("memory", "reads")
+
+    def __init__(self, memory: EventLog) -> None:
+        super().__init__()
+        self.memory, self.reads = memory, False
+
+    def write(self, data: Bytes) -> None:
+        super().write(data)
+        self.blocked = self.log is not self.memory and not self.reads
+
+    def read_on(self, hub: Hub) -> None:
+        self.reads, self.blocked = True, False
+        hub.unblock(self)
+
+
+async def held(rig: Rig, seq: int) -> Slow:
+    """A slow stream in the middle of a backfill of its own."""
+    stream = Slow(rig.hub.log)
+    position = rig.hub.open(stream, Want(("events.>",), chunk=False), rig.at(seq))
+    assert position is not None
+    rig.resumer.lookup(stream, position)
+    await until(lambda: stream.blocked, "the first part of the backfill")
+    return stream
 
 
 @pytest.fixture
@@ -199,6 +232,52 @@ async def test_what_arrives_during_a_backfill_comes_after_it(nats_server: Embedd
         assert rig.hub.resumes["jetstream"] == 3
 
 
+async def test_slow_readers_of_earlier_backfills_keep_nobody_waiting(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """However many small backfills are still being read, the next one is made, and theirs go on as they were."""
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100, size=LARGE)
+        slow = [await held(rig, seq) for seq in range(2 * SEGMENTS_MAX)]
+        quick = rig.open(rig.at(50))
+        await quick.has([text.zfill(LARGE) for text in numbers(51, 100)])
+        for seq, stream in enumerate(slow):
+            stream.read_on(rig.hub)
+            await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 100)])
+
+
+async def test_backfills_that_fill_the_memory_are_taken_from_their_slow_readers(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """Their sockets are full and the log has gone past them: they end as slow, and whoever else comes back is served."""
+    async with Rig(nats_server.url, log=10, resume=ResumeOptions(1000, 600_000)) as rig:
+        await filled(rig, publisher, 100, size=LARGE)
+        slow = [await held(rig, 0) for _ in range(SEGMENTS_MAX)]
+        quick = rig.open(rig.at(50))
+        await quick.has([text.zfill(LARGE) for text in numbers(51, 100)])
+        await until(lambda: rig.hub.closed["slow"] == 1, "one of them to end")
+        for stream in slow:
+            if not stream.closed:
+                stream.read_on(rig.hub)
+                await stream.has([text.zfill(LARGE) for text in numbers(1, 100)])
+
+
+async def test_streams_that_wait_for_their_next_backfill_hold_on_to_none(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """Each had read its own to the end when the log had gone past that: together they wait, and are served together."""
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100, size=LARGE)
+        slow = [await held(rig, seq) for seq in range(SEGMENTS_MAX)]
+        await publish(publisher, 101, 200, size=LARGE)
+        await rig.reaches(200)
+        for stream in slow:
+            stream.read_on(rig.hub)
+        for seq, stream in enumerate(slow):
+            await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 200)])
+            assert not stream.gaps
+
+
 async def test_resumes_wait_while_nats_is_away(nats_server: EmbeddedNats, publisher: Nats) -> None:
     """Streams that need JetStream stay open without it, and go on when it is back; one may leave meanwhile."""
     async with Rig(nats_server.url, log=10) as rig:
@@ -242,6 +321,31 @@ async def test_a_stream_made_anew_while_a_resume_waits_is_a_gap_of_epoch(
         assert stream.reasons == ["epoch"]
 
 
+async def test_a_position_of_a_stream_that_this_pod_has_yet_to_hear_of_waits_until_it_does(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """Another pod was told first that the stream was made anew: no gap back into the old one, and nothing comes twice."""
+    async with (
+        relay_to(nats_server) as relay,
+        Rig(nats_server.url) as first,
+        Rig(f"nats://127.0.0.1:{relay.port}") as late,
+    ):
+        await late.ready()
+        await filled(first, publisher, 10)
+        await late.reaches(10)
+        relay.pause()
+        config = await config_of(publisher)
+        await publisher.jetstream().delete_stream("ssecast")
+        await publisher.jetstream().add_stream(config)
+        await publish(publisher, 1, 3)
+        await until(lambda: first.hub.breaks["epoch"] == 1 and first.hub.log.head == 3, "the new stream")
+        moved = late.open(first.at(2))
+        relay.resume()
+        await until(lambda: late.hub.log.epoch == first.hub.log.epoch, "word of the new stream")
+        await moved.has(["3"])
+        assert not moved.gaps
+
+
 async def test_events_that_cannot_be_broadcast_are_not_in_a_backfill(
     nats_server: EmbeddedNats, publisher: Nats
 ) -> None:
@@ -266,3 +370,7 @@ async def test_core_mode_answers_at_once(nats_server: EmbeddedNats, publisher: N
         await old.has(numbers(91, 101))
         await ahead.has(numbers(101, 101))
         assert (old.reasons, ahead.reasons) == (["expired"], ["ahead"])
+        elsewhere = rig.open("f-5")
+        await send(publisher, 102, 102)
+        await elsewhere.has(["102"])
+        assert elsewhere.reasons == ["epoch"]

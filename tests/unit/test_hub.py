@@ -776,3 +776,30 @@ def test_a_stream_that_takes_nothing_ends_for_its_token_all_the_same() -> None:
     pod.end_by(sub, 1.0)
     pod.tick(1.0)
     assert sub.aborted
+
+
+@pytest.mark.parametrize("skip_slow", [False, True])
+def test_a_backfill_that_is_taken_back_leaves_its_readers_on_the_log_or_looked_up_again(skip_slow: bool) -> None:
+    """Who reads waits for the next backfill, who does not is slow, and nothing holds on to the old one."""
+    pod = Pod(seq=50, max_events=3, skip_slow=skip_slow)
+    again: list[tuple[object, int]] = []
+    pod.on_evicted = lambda sub, cursor: again.append((sub, cursor))
+    segment = EventLog(100, 10**9, "e", 10)
+    pod.send(*[("a", seq) for seq in range(51, 60)])
+    pod.flush(1.0)
+    reads, full, near = (pod.join(requested=f"e-{seq}") for seq in (11, 11, 58))
+    full.full = True
+    full.write(b"x")
+    for sub in (reads, full):
+        pod.resume(sub, 11, segment)
+    pod.take_back(segment)
+    assert all(sub.log is pod.log for sub in (reads, full, near))
+    assert not pod.egress.batches
+    pod.flush(1.1)
+    assert again == [(reads, 11)]
+    assert reads.place is Place.WAITING
+    full.full = full.blocked = False
+    pod.unblock(full)
+    assert pod.closed["slow"] == (0 if skip_slow else 1)
+    assert pod.gaps["slow"] == (1 if skip_slow else 0)
+    assert "e-59" in ids(near)

@@ -1,0 +1,347 @@
+"""How each fault is carried out. Each leaves everything in its place, also when it is cancelled, and says what it did."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from signal import SIGKILL, SIGTERM
+
+import nats.errors as nats_errors
+
+from loadtest.chaos.plan import Fault
+from loadtest.chaos.pods import Pod
+from loadtest.chaos.publisher import now_ms
+from loadtest.chaos.stage import KEPT_SECONDS, SETTLE_SECONDS, Stage, copy_store
+from loadtest.chaos.truth import Era
+
+ROOM_SHARE = 0.1
+"""Of the clients: what a pod that is full has room for."""
+
+FULL_SHARE = 0.4
+"""Of the others' streams, that are to find it full."""
+
+BURST_SECONDS = 15
+"""A burst is what would be published in so long."""
+
+SHORT_SECONDS = 1.0
+"""How long the stream keeps events while it grows empty."""
+
+GONE_MARGIN_SECONDS = 3.0
+MOVES = 8
+
+
+class Unsettled(RuntimeError):
+    """What a fault waits for has not come in time."""
+
+
+# Pods
+
+
+async def kill(stage: Stage, fault: Fault) -> str:
+    pod = stage.pods[fault.pod]
+    async with pod.turn:
+        streams = _streams(pod)
+        await pod.stop(SIGKILL)
+        await asyncio.sleep(fault.seconds)
+        await pod.start(ready=False)
+    return f"{streams} streams"
+
+
+async def stop(stage: Stage, fault: Fault) -> str:
+    pod = stage.pods[fault.pod]
+    async with pod.turn:
+        streams = _streams(pod)
+        await pod.stop(SIGTERM)
+        await pod.start(ready=False)
+    return f"{streams} streams"
+
+
+async def drain(stage: Stage, fault: Fault) -> str:
+    """With a window of twice the length first, which is then cut short: asked again, a drain is that of the new window."""
+    pod, window = stage.pods[fault.pod], stage.options.window_seconds
+    async with pod.turn:
+        streams = _streams(pod)
+        await pod.ask("POST", "/drain", {"window_seconds": window * 2})
+        try:
+            await asyncio.sleep(window / 2)
+            await pod.ask("POST", "/drain", {"window_seconds": window})
+            await asyncio.sleep(window * (0.5 if fault.hard else 1.2))
+        finally:
+            await pod.ask("POST", "/undrain")
+    return f"{streams} streams, taken back {'half way' if fault.hard else 'when all were gone'}"
+
+
+async def freeze(stage: Stage, fault: Fault) -> str:
+    pod = stage.pods[fault.pod]
+    async with pod.turn:
+        pod.freeze()
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            pod.thaw()
+    return f"for {fault.seconds:.1f} s"
+
+
+async def behind(stage: Stage, fault: Fault) -> str:
+    """Streams of its neighbours come to a pod that has not seen yet what they have."""
+    pod, relay = stage.pods[fault.pod], stage.relays[fault.pod]
+    async with pod.turn:
+        relay.stand_still()
+        try:
+            await asyncio.sleep(fault.seconds / 3)
+            closed = await _shed_beside(stage, pod, fault.share)
+            await asyncio.sleep(fault.seconds * 2 / 3)
+        finally:
+            relay.flow()
+    return f"for {fault.seconds:.1f} s, {closed} streams shed by the others"
+
+
+async def full(stage: Stage, fault: Fault) -> str:
+    pod, room = stage.pods[fault.pod], stage.part_of(ROOM_SHARE)
+    before = pod.settings["max_streams"]
+    async with pod.turn:
+        try:
+            await pod.stop(SIGTERM)
+            pod.settings["max_streams"] = room
+            await pod.start()
+            closed = await _shed_beside(stage, pod, FULL_SHARE)
+            await asyncio.sleep(fault.seconds)
+        finally:
+            pod.settings["max_streams"] = before
+        await pod.stop(SIGTERM)
+        await pod.start(ready=False)
+    return f"room for {room} streams, {closed} streams shed by the others"
+
+
+async def overflow(stage: Stage, fault: Fault) -> str:
+    """While it takes the burst in many small pieces, streams come to it that have seen all of it."""
+    pod, count = stage.pods[fault.pod], int(stage.options.rate * BURST_SECONDS)
+    async with pod.turn:
+        pod.freeze()
+        try:
+            stage.publisher.burst(count)
+            await asyncio.sleep(fault.seconds)
+            closed = await _shed_beside(stage, pod, fault.share)
+        finally:
+            pod.thaw()
+    return f"{count} events at once, {closed} streams shed by the others"
+
+
+# All pods, NATS, the proxy, clients
+
+
+async def shed(stage: Stage, fault: Fault) -> str:
+    closed = sum(
+        await asyncio.gather(*(_shed(pod, fault.share, stage.options.window_seconds / 2) for pod in stage.pods))
+    )
+    return f"{closed} streams"
+
+
+async def nats(stage: Stage, fault: Fault) -> str:
+    async with stage.nats_turn:
+        await asyncio.to_thread(stage.nats.stop, kill=fault.hard)
+        await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(stage.nats.start)
+    return f"{'SIGKILL' if fault.hard else 'SIGTERM'}, away for {fault.seconds:.1f} s"
+
+
+async def reload(stage: Stage, fault: Fault) -> str:
+    assert stage.proxy is not None
+    stage.proxy.reload()
+    return ""
+
+
+async def stall(stage: Stage, fault: Fault) -> str:
+    """A burst fills their sockets, and those of the proxy."""
+    count = await stage.clients.stall(stage.part_of(fault.share / 2), fault.seconds, fault.seed)
+    await asyncio.sleep(fault.seconds / 4)
+    stage.publisher.burst(burst := int(stage.options.rate * BURST_SECONDS))
+    await asyncio.sleep(fault.seconds * 3 / 4)
+    return f"{count} clients for {fault.seconds:.0f} s, and {burst} events at once"
+
+
+async def reset(stage: Stage, fault: Fault) -> str:
+    return f"{await stage.clients.reset(stage.part_of(fault.share), fault.seed)} clients"
+
+
+async def blackout(stage: Stage, fault: Fault) -> str:
+    for pod in stage.pods:
+        await pod.turn.acquire()
+    try:
+        await asyncio.gather(*(pod.stop(SIGKILL) for pod in stage.pods))
+        await asyncio.sleep(fault.seconds)
+        await asyncio.gather(*(pod.start(ready=False) for pod in stage.pods))
+    finally:
+        for pod in stage.pods:
+            pod.turn.release()
+    return f"{len(stage.pods)} pods, away for {fault.seconds:.1f} s"
+
+
+async def quiet(stage: Stage, fault: Fault) -> str:
+    """Nobody is owed anything that the stream then drops: whoever comes back to the empty stream goes on in silence."""
+    await stage.publisher.rest()
+    await _settled(stage)
+    await stage.keep(SHORT_SECONDS)
+    try:
+        await _empty(stage)
+        pod = stage.pods[fault.pod]
+        async with pod.turn:
+            await pod.stop(SIGKILL)
+            count = await stage.clients.reset(stage.part_of(fault.share), fault.seed)
+            await pod.start()
+        await _settled(stage)
+    finally:
+        await stage.keep(KEPT_SECONDS)
+        stage.publisher.go_on()
+    return f"pod {fault.pod} killed and {count} clients reset meanwhile"
+
+
+# What must give gaps
+
+
+async def rollout(stage: Stage, fault: Fault) -> str:
+    """From here on no stream ends by age: whoever moves does so because of a fault."""
+    for pod in stage.pods:
+        async with pod.turn:
+            pod.settings["max_age_seconds"] = 0
+            await pod.stop(SIGTERM)
+            await pod.start()
+    return f"{len(stage.pods)} pods"
+
+
+async def expired(stage: Stage, fault: Fault) -> str:
+    """The publisher goes on, and the stream drops what no pod has seen yet."""
+    seconds = max(4.0, min(10.0, stage.options.minutes * 4))
+    await stage.publisher.rest()
+    await _settled(stage)
+    stage.publisher.go_on()
+    for relay in stage.relays:
+        relay.go_down()
+    try:
+        await stage.keep(seconds)
+        count = await stage.clients.reset(stage.part_of(fault.share), fault.seed)
+        await asyncio.sleep(seconds + GONE_MARGIN_SECONDS)
+    finally:
+        for relay in stage.relays:
+            relay.come_up()
+    await _following(stage)
+    await stage.publisher.rest()
+    await _settled(stage)
+    await stage.keep(KEPT_SECONDS)
+    stage.publisher.go_on()
+    return f"{seconds + GONE_MARGIN_SECONDS:.0f} s of {seconds:.0f} s kept, {count} clients reset meanwhile"
+
+
+async def recreated(stage: Stage, fault: Fault) -> str:
+    """Clients move between pods while some pods know of the new stream and others do not."""
+    await stage.publisher.rest()
+    await stage.delete_stream()
+    await stage.create_stream("recreated")
+    stage.truth.retention.append((now_ms(), KEPT_SECONDS))
+    stage.publisher.go_on()
+    draw, moved = random.Random(fault.seed), 0
+    for _ in range(MOVES):
+        moved += sum(await asyncio.gather(*(_shed(pod, fault.share, 0.3) for pod in stage.pods)))
+        moved += await stage.clients.reset(stage.part_of(fault.share / 3), draw.randrange(2**31))
+        await asyncio.sleep(draw.uniform(0.3, 0.7))
+    await _following(stage)
+    await stage.publisher.rest()
+    await _settled(stage)
+    stage.publisher.go_on()
+    return f"{moved} clients moved meanwhile"
+
+
+async def rewound(stage: Stage, fault: Fault) -> str:
+    """Nothing is published until every client was told: positions that are given out again cannot be told apart."""
+    copy = stage.folder / "jetstream-copy"
+    await stage.publisher.rest()
+    await _settled(stage)
+    epoch, kept, _ = await stage.head()
+    await asyncio.to_thread(stage.nats.stop)
+    await asyncio.to_thread(copy_store, stage.store, copy)
+    await asyncio.to_thread(stage.nats.start)
+    await _following(stage)
+    stage.publisher.go_on()
+    await asyncio.sleep(2.0)
+    await stage.publisher.rest()
+    await _settled(stage)
+    _, last, _ = await stage.head()
+    await asyncio.to_thread(stage.nats.stop)
+    await asyncio.to_thread(copy_store, copy, stage.store)
+    stage.truth.eras.append(Era(epoch, now_ms(), "rewound"))
+    await asyncio.to_thread(stage.nats.start)
+    await _following(stage)
+    await _settled(stage, exactly=True)
+    stage.publisher.go_on()
+    return f"{last - kept} events lost"
+
+
+CARRY_OUT: dict[str, Callable[[Stage, Fault], Awaitable[str]]] = {
+    each.__name__: each
+    for each in (
+        *(kill, stop, drain, freeze, behind, full, overflow, shed, nats, reload, stall, reset, blackout, quiet),
+        *(rollout, expired, recreated, rewound),
+    )
+}
+
+ALONE = frozenset({"quiet"})
+"""Faults that need everything in its place before they begin."""
+
+ORDERLY = frozenset({"stop", "drain", "shed", "rollout", "full"})
+SUDDEN = frozenset({"kill", "blackout", "reload"})
+
+
+async def _shed_beside(stage: Stage, pod: Pod, share: float) -> int:
+    """All others close some of their streams within half a second."""
+    return sum(await asyncio.gather(*(_shed(each, share, 0.5) for each in stage.pods if each is not pod)))
+
+
+async def _shed(pod: Pod, share: float, window: float) -> int:
+    """Raises no error where the pod is away just now."""
+    try:
+        count = round(int((await pod.ask("GET", "/load"))["streams"]) * share)
+        await pod.ask("POST", "/shed", {"count": count, "window_seconds": window})
+    except OSError:
+        return 0
+    return count
+
+
+def _streams(pod: Pod) -> int:
+    return pod.samples[-1].streams if pod.samples else 0
+
+
+async def _settled(stage: Stage, *, exactly: bool = False) -> None:
+    behind = await stage.settle(exactly=exactly)
+    if behind:
+        raise Unsettled(f"{behind} clients had not come to the stream's head after {SETTLE_SECONDS:.0f} s")
+
+
+async def _empty(stage: Stage) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (await stage.head())[2]:
+        if time.monotonic() > deadline:
+            raise Unsettled(f"the stream had not dropped its events after {SETTLE_SECONDS:.0f} s")
+        await asyncio.sleep(0.1)
+
+
+async def _following(stage: Stage) -> None:
+    """Until NATS answers, and every pod has come to the stream's head as it was then."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not await _followed(stage):
+        if time.monotonic() > deadline:
+            raise Unsettled(f"the pods had not come to the stream's head after {SETTLE_SECONDS:.0f} s")
+        await asyncio.sleep(0.1)
+
+
+async def _followed(stage: Stage) -> bool:
+    try:
+        epoch, seq, _ = await stage.head()
+        loads = await asyncio.gather(*(pod.ask("GET", "/load") for pod in stage.pods))
+    except (nats_errors.Error, OSError):  # NATS is starting, or a pod is
+        return False
+    return all(_reached(load["position"], epoch, seq) for load in loads)
+
+
+def _reached(position: str | None, epoch: str, seq: int) -> bool:
+    its, _, at = (position or "-0").rpartition("-")
+    return its == epoch and int(at) >= seq

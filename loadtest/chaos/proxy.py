@@ -1,0 +1,100 @@
+"""HAProxy in front of the pods, where it is installed: reloaded in the middle, and never without a good answer."""
+
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loadtest.bench.processes import Child, free_port
+from loadtest.chaos.pods import Pod
+
+INSTALL = "apt-get install haproxy"
+LEFT_OUT = f"HAProxy is left out, and the clients spread over the pods themselves, for it is not installed: {INSTALL}"
+
+CONFIG = """global
+    maxconn {maxconn}
+    hard-stop-after 1s
+    tune.rcvbuf.server 16384
+    tune.sndbuf.client 16384
+
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout http-request 10s
+    retries 3
+    retry-on conn-failure empty-response
+    option redispatch 1
+    option http-server-close
+    errorfile 502 {folder}/come-back.http
+    errorfile 503 {folder}/come-back.http
+    errorfile 504 {folder}/come-back.http
+
+frontend streams
+    bind 127.0.0.1:{port}
+    default_backend pods
+
+backend pods
+    balance roundrobin
+    option httpchk GET /readyz
+    http-check expect status 200
+    http-request return status 200 content-type text/event-stream hdr cache-control no-store lf-string "retry: %[rand({spread}),add({base})]\\n\\n" if {{ nbsrv(pods) eq 0 }}
+{servers}
+"""
+
+COME_BACK = (
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    "retry: {retry}\n\n"
+)
+"""An error would end an EventSource for good; after this it comes back."""
+
+
+def installed() -> str | None:
+    """Where HAProxy is."""
+    return shutil.which("haproxy") or next((place for place in ("/usr/sbin/haproxy",) if Path(place).exists()), None)
+
+
+class Proxy:
+    """HAProxy in master-worker mode. Round robin: the fewest connections are those of a pod that is full."""
+
+    def __init__(self, pods: Sequence[Pod], folder: Path, *, clients: int, retry_ms: int, spread_ms: int) -> None:
+        self.port = free_port()
+        self._config = folder / "haproxy.cfg"
+        lines = (f"    server pod-{pod.number} 127.0.0.1:{pod.port} check port {pod.admin_port} inter 200ms fall 1 rise 1"
+                 for pod in pods)  # fmt: skip
+        text = CONFIG.format(
+            maxconn=2 * clients + 1000,
+            folder=folder,
+            port=self.port,
+            base=retry_ms,
+            spread=max(spread_ms, 1),
+            servers="\n".join(lines),
+        )
+        self._config.write_text(text)
+        (folder / "come-back.http").write_text(COME_BACK.format(retry=retry_ms + spread_ms // 2))
+        self.log = folder / "haproxy.log"
+
+    def __enter__(self) -> Self:
+        program = installed()
+        assert program is not None
+        self.child = Child([program, "-W", "-db", "-f", str(self._config)], self.log, env=dict(os.environ))
+        try:
+            self.child.wait_until_up(self.port)
+        except BaseException:
+            self.child.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.child.stop()
+
+    def reload(self) -> None:
+        """A new worker takes over; the old one ends its streams after hard-stop-after."""
+        self.child.check()
+        os.kill(self.child.process.pid, signal.SIGUSR2)

@@ -1,0 +1,224 @@
+"""A run from beginning to end: the clients come, the faults happen, all grow quiet, and everything is weighed."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import nats.errors
+
+from loadtest.chaos import faults
+from loadtest.chaos.plan import SECONDS, Fault, first_part, second_part
+from loadtest.chaos.pods import Pod
+from loadtest.chaos.publisher import now_ms
+from loadtest.chaos.stage import SETTLE_SECONDS, Options, Stage, staged
+from loadtest.chaos.traffic import crowd
+from loadtest.chaos.truth import Truth
+
+GAPS_SECONDS, POD_SECONDS = 35.0, 3.0
+"""What one round of the second part takes, about, and one pod's restart before it beside its drain."""
+
+LEAST_SECONDS = 20.0
+"""Of the first part."""
+
+ROUND_MINUTES = 10.0
+"""One round of the second part for each of these."""
+
+WEIGH_SECONDS = 20.0
+LOOKS = 5
+"""At a pod, at least, before it counts as weighed."""
+
+TRACEBACK_CHARS = 300
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A fault as it came about. Times are milliseconds of the monotonic clock."""
+
+    part: int
+    fault: Fault
+    began: int
+    ended: int
+    what: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodWeight:
+    """A pod at rest. streams: open ones; files: beside one for each of them."""
+
+    pod: int
+    streams: int
+    files: int
+    rss: int
+
+
+@dataclass
+class Outcome:
+    """All that the report is made of, but for what the clients wrote down. began: milliseconds."""
+
+    options: Options
+    ledger: Path
+    truth: Truth
+    plan: tuple[list[Fault], list[Fault]]
+    proxy: bool
+    began: int = 0
+    happened: list[Happened] = field(default_factory=list)
+    weights: dict[str, list[PodWeight]] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
+    died: list[str] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
+    samples: list[list[tuple[float, int, int, int]]] = field(default_factory=list)
+    """Of each pod: (seconds of the monotonic clock, streams, resident bytes, open files)."""
+    attempts: int = 0
+    unsettled: int = 0
+    """Clients that had not come to the stream's head at the end."""
+
+
+def planned(options: Options, *, proxy: bool) -> tuple[list[Fault], list[Fault]]:
+    """The faults of both parts."""
+    rounds = max(1, round(options.minutes / ROUND_MINUTES))
+    second = rounds * GAPS_SECONDS + options.pods * (options.window_seconds + POD_SECONDS)
+    seconds = max(LEAST_SECONDS, options.minutes * 60 - second)
+    return (
+        first_part(options.seed, seconds, options.pods, proxy=proxy),
+        second_part(options.seed, rounds, options.pods),
+    )
+
+
+async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
+    """Makes a run in an empty folder. Raises RuntimeError or OSError where it cannot even begin."""
+    async with staged(options, folder) as stage:
+        outcome = Outcome(
+            options, stage.ledger, stage.truth, planned(options, proxy=stage.proxy is not None), stage.proxy is not None
+        )
+        outcome.weights["before"] = await _weigh(stage, [], empty=True)
+        async with _watched(stage):
+            await _play(stage, outcome, tell)
+        for pod in stage.pods:
+            pod.check()
+            outcome.counters += pod.counters
+            outcome.died += pod.died
+            outcome.samples.append([(each.time, each.streams, each.rss, each.files) for each in pod.samples])
+        outcome.attempts = stage.publisher.attempts
+        outcome.tracebacks = [line for pod in stage.pods for line in _tracebacks(pod)]
+        return outcome
+
+
+async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
+    outcome.began = now_ms()
+    placed = await stage.clients.open(crowd(stage.options.clients), stage.options.rate)
+    tell(f"{placed:,} of {stage.options.clients:,} clients have begun")
+    stage.publisher.go_on()
+    first, second = outcome.plan
+    await _happen_at_their_times(stage, outcome, first, tell)
+    await _grow_quiet(stage, outcome, tell)
+    outcome.weights["between"] = await _weigh(stage, outcome.weights["before"], empty=False)
+    stage.publisher.go_on()
+    for fault in second:
+        await _happen(stage, outcome, 2, fault, tell)
+    await _grow_quiet(stage, outcome, tell)
+    await stage.clients.close()
+    outcome.weights["after"] = await _weigh(stage, outcome.weights["before"], empty=True)
+
+
+async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Fault], tell: Tell) -> None:
+    """Faults overlap, but for those that need everything in its place; what comes after those keeps its distance."""
+    began, running = time.monotonic(), set[asyncio.Task[None]]()
+    try:
+        for fault in plan:
+            await asyncio.sleep(max(began + fault.at - time.monotonic(), 0))
+            if fault.name in faults.ALONE:
+                await _all_of(running)
+                await _happen(stage, outcome, 1, fault, tell)
+                began = max(began, time.monotonic() - fault.at - SECONDS[fault.name])
+                continue
+            task = asyncio.create_task(_happen(stage, outcome, 1, fault, tell))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        await _all_of(running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _all_of(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.gather(*tasks)
+
+
+async def _happen(stage: Stage, outcome: Outcome, part: int, fault: Fault, tell: Tell) -> None:
+    began, what, trouble = now_ms(), "", ""
+    try:
+        what = await faults.CARRY_OUT[fault.name](stage, fault)
+    except (RuntimeError, OSError, nats.errors.Error) as wrong:
+        trouble = str(wrong) or type(wrong).__name__
+        stage.publisher.go_on()
+    outcome.happened.append(Happened(part, fault, began, now_ms(), what, trouble))
+    pod = f" of pod {fault.pod}" if fault.pod >= 0 else ""
+    tell(f"{(began - outcome.began) / 1000:6.1f} s  {fault.name}{pod}: {trouble or what or 'done'}")
+
+
+async def _grow_quiet(stage: Stage, outcome: Outcome, tell: Tell) -> None:
+    """Nothing is published any more, and everybody gets what is still owed."""
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await stage.publisher.rest()
+    except TimeoutError:
+        raise RuntimeError(
+            f"{stage.publisher.in_flight} events were not acknowledged in {SETTLE_SECONDS:.0f} s"
+        ) from None
+    outcome.unsettled = await stage.settle()
+    if outcome.unsettled:
+        tell(f"{outcome.unsettled} clients have not come to the stream's head")
+
+
+async def _weigh(stage: Stage, before: list[PodWeight], *, empty: bool) -> list[PodWeight]:
+    """Each pod at rest, at its lightest: a probe or a connection that is just being closed is no leak.
+
+    Waits while a pod holds more files than before, or streams where there should be none; but not for ever.
+    """
+    known = {each.pod: each.files for each in before}
+    best: dict[int, PodWeight] = {}
+    deadline = time.monotonic() + WEIGH_SECONDS
+    for attempt in count(1):
+        for pod in stage.pods:
+            with suppress(OSError):
+                streams, rss, files = await pod.weigh()
+                weight = PodWeight(pod.number, streams, files - streams, rss)
+                best[pod.number] = min(
+                    best.get(pod.number, weight), weight, key=lambda each: (each.streams * empty, each.files)
+                )
+        rested = all(
+            each.files <= known.get(each.pod, each.files) and not (empty and each.streams) for each in best.values()
+        )
+        if (rested and attempt >= LOOKS and len(best) == len(stage.pods)) or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.2)
+    return [best[number] for number in sorted(best)]
+
+
+@asynccontextmanager
+async def _watched(stage: Stage) -> AsyncIterator[None]:
+    task = asyncio.create_task(stage.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _tracebacks(pod: Pod) -> list[str]:
+    """What a pod said that no pod should say."""
+    text = pod.log.read_text(errors="replace") if pod.log.exists() else ""
+    return [
+        f"pod {pod.number}: {' '.join(part.split())[-TRACEBACK_CHARS:]}"
+        for part in text.split("Traceback (most recent call last)")[1:]
+    ]

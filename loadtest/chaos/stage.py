@@ -1,0 +1,242 @@
+"""Everything that takes part, started and stopped: NATS, a relay and a pod each, the proxy, the clients, the publisher."""
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from signal import SIGKILL
+
+from nats.js.api import StorageType, StreamConfig
+from nats.js.errors import BadRequestError
+
+from loadtest.chaos.clients import Clients
+from loadtest.chaos.pods import Pod
+from loadtest.chaos.proxy import Proxy, installed
+from loadtest.chaos.publisher import Publisher, now_ms
+from loadtest.chaos.relay import Relay
+from loadtest.chaos.traffic import SERVED
+from loadtest.chaos.truth import Era, Truth
+from ssecast.dev import EmbeddedNats
+from ssecast.jetstream import base36
+
+STREAM = "ssecast"
+KEPT_SECONDS = 3600.0
+"""How long the stream keeps events, but for the faults that are about it."""
+
+DUPLICATE_SECONDS = 120.0
+SETTLE_SECONDS = 60.0
+POLL_SECONDS = 0.2
+SAMPLE_SECONDS = 1.0
+FOR_CHANCE = 1.25
+"""Random waits do not come evenly: what is spread over this much more time keeps within the budget in its worst second."""
+
+HEARTBEAT_SECONDS = 3.0
+STALL_SECONDS = 4.0
+DRAIN_DELAY_SECONDS = 0.6
+"""Until the proxy has noticed that a pod is not ready."""
+
+NOBODY = datetime(1970, 1, 1, tzinfo=UTC)
+POD = (sys.executable, "-m", "ssecast", "serve")
+NARROW_POD = (sys.executable, "-m", "loadtest.chaos.narrow", "serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for. budget: reconnects per second that the pods' settings allow. rate: events per second.
+
+    pod: the command that starts a pod; None: that of the checkout, with a small queue on the last one.
+    """
+
+    minutes: float = 3.0
+    seed: int = 1
+    clients: int = 2000
+    pods: int = 3
+    rate: float = 20.0
+    budget: float = 500.0
+    proxy: bool = True
+    pod: tuple[str, ...] | None = None
+
+    @property
+    def spread_ms(self) -> int:
+        """So that all streams of a pod that is killed, which may be all there are, come back within the budget."""
+        return max(1000, int(self.clients / self.budget * FOR_CHANCE * 1000))
+
+    @property
+    def retry_ms(self) -> int:
+        """So that clients that find no pod at all, and try again and again, keep within it too."""
+        return self.spread_ms // 2
+
+    @property
+    def window_seconds(self) -> float:
+        """In which so many streams may be closed in good order."""
+        return max(1.0, self.clients / self.budget * FOR_CHANCE)
+
+    @property
+    def max_age_seconds(self) -> float:
+        return max(15.0, min(60.0, self.minutes * 20.0))
+
+    def command(self, pod: int) -> tuple[str, ...]:
+        return self.pod or (NARROW_POD if pod == self.pods - 1 else POD)
+
+    def settings(self, relay_port: int) -> dict[str, object]:
+        """A pod with a short memory, small buffers and little patience: everything comes up often."""
+        return {
+            "host": "127.0.0.1",
+            "admin_host": "127.0.0.1",
+            "nats_url": f"nats://127.0.0.1:{relay_port}",
+            "stream": STREAM,
+            "subjects": SERVED,
+            "stream_max_age_seconds": KEPT_SECONDS,
+            "max_streams": self.clients + self.clients // 5 + 10,
+            "retry_ms": self.retry_ms,
+            "retry_spread_ms": self.spread_ms,
+            "heartbeat_seconds": HEARTBEAT_SECONDS,
+            "max_age_seconds": self.max_age_seconds,
+            "stall_seconds": STALL_SECONDS,
+            "client_buffer_bytes": 16_384,
+            "log_max_events": int(self.rate * 15),
+            "drain_delay_seconds": DRAIN_DELAY_SECONDS,
+            "drain_seconds": self.window_seconds,
+        }
+
+
+class Stage:
+    """What the faults act upon."""
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.truth = Truth()
+        self.store = folder / "jetstream"
+        self.nats = EmbeddedNats(jetstream=False, config=f"jetstream {{ store_dir: {json.dumps(str(self.store))} }}")
+        self.relays: list[Relay] = []
+        self.pods: list[Pod] = []
+        self.proxy: Proxy | None = None
+        self.clients: Clients
+        self.publisher: Publisher
+        self.nats_turn = asyncio.Lock()
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger"
+
+    # The stream
+
+    async def create_stream(self, cause: str) -> None:
+        """Creates it; from now on what is stored belongs to a new era."""
+        began = now_ms()
+        try:
+            info = await self.publisher.jetstream.add_stream(self._config(KEPT_SECONDS))
+        except BadRequestError:  # a pod was faster: it creates what is missing
+            info = await self.publisher.jetstream.update_stream(self._config(KEPT_SECONDS))
+        self.truth.eras.append(Era(epoch_of(info.created), began, cause))
+
+    async def delete_stream(self) -> None:
+        await self.publisher.jetstream.delete_stream(STREAM)
+
+    async def keep(self, seconds: float) -> None:
+        """How long the stream keeps events from now on."""
+        shorter = not self.truth.retention or seconds < self.truth.retention[-1][1]
+        if shorter:  # what it drops is dropped at once
+            self.truth.retention.append((now_ms(), seconds))
+        await self.publisher.jetstream.update_stream(self._config(seconds))
+        if not shorter:
+            self.truth.retention.append((now_ms(), seconds))
+
+    async def head(self) -> tuple[str, int, int]:
+        """(epoch, last seq, messages) of the stream."""
+        info = await self.publisher.jetstream.stream_info(STREAM)
+        return epoch_of(info.created), info.state.last_seq, info.state.messages
+
+    def _config(self, seconds: float) -> StreamConfig:
+        return StreamConfig(
+            name=STREAM,
+            subjects=[SERVED],
+            max_age=seconds,
+            duplicate_window=min(seconds, DUPLICATE_SECONDS),
+            storage=StorageType.FILE,
+        )
+
+    # The clients
+
+    async def settle(self, *, exactly: bool = False) -> int:
+        """Waits until every client has come to the stream's head, or is known to stand exactly there; returns how many
+        have not in time. Nothing may be published meanwhile."""
+        epoch, seq, _ = await self.head()
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            behind = int((await self.clients.report(epoch, seq, exactly=exactly))["behind"])
+            if not behind or time.monotonic() > deadline:
+                return behind
+            await asyncio.sleep(POLL_SECONDS)
+
+    def part_of(self, share: float) -> int:
+        return max(1, round(self.options.clients * share))
+
+    # The life of it
+
+    async def watch(self) -> None:
+        """Weighs the pods, and asks them what they count, until it is cancelled."""
+        while True:
+            await asyncio.gather(*(pod.sample() for pod in self.pods))
+            for pod in self.pods:
+                pod.check()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def raise_curtain(self, stack: AsyncExitStack) -> None:
+        """Starts everything but the clients' streams."""
+        options = self.options
+        stack.callback(self.nats.close)
+        await asyncio.to_thread(self.nats.start)
+        self.publisher = await Publisher(self.nats.url, options.rate, self.truth).start()
+        stack.push_async_callback(self.publisher.stop)
+        await self.create_stream("")
+        self.truth.retention.append((now_ms(), KEPT_SECONDS))
+        for number in range(options.pods):
+            relay = await Relay(self.nats.port).start()
+            stack.push_async_callback(relay.stop)
+            self.relays.append(relay)
+            pod = Pod(number, options.command(number), self.folder, options.settings(relay.port))
+            self.pods.append(pod)
+        stack.push_async_callback(self._stop_pods)
+        await asyncio.gather(*(pod.start() for pod in self.pods))
+        ports = [pod.port for pod in self.pods]
+        if options.proxy and installed():
+            self.proxy = Proxy(
+                self.pods, self.folder, clients=options.clients, retry_ms=options.retry_ms, spread_ms=options.spread_ms
+            )
+            stack.enter_context(self.proxy)
+            ports = [self.proxy.port]
+        self.clients = Clients(self.ledger, self.folder / "clients.log", ports)
+        stack.enter_context(self.clients)
+
+    async def _stop_pods(self) -> None:
+        for pod in self.pods:
+            pod.thaw()
+        await asyncio.gather(*(pod.stop(SIGKILL) for pod in self.pods), return_exceptions=True)
+
+
+@asynccontextmanager
+async def staged(options: Options, folder: Path) -> AsyncIterator[Stage]:
+    """A stage with everything up, and nothing of it left afterwards but the folder."""
+    stage = Stage(options, folder)
+    async with AsyncExitStack() as stack:
+        await stage.raise_curtain(stack)
+        yield stage
+
+
+def epoch_of(created: datetime | None) -> str:
+    """The epoch of a stream that was created then."""
+    assert created is not None
+    return base36((created - NOBODY) // timedelta(microseconds=1))
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """Puts a copy of nats-server's data in the place of another one; the server must be down."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
