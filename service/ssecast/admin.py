@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,15 +19,42 @@ WINDOW_MAX_SECONDS = 86_400
 SHED_MAX = 10**6
 SHOWN_CHARS = 80
 
+
+class Wrong(BaseModel):
+    """What is wrong with one field of a body."""
+
+    field: str
+    problem: str
+    value: str = ""
+
+
+class Refused(BaseModel):
+    """Nothing has been done."""
+
+    detail: str | list[Wrong]
+
+
+class NotReady(BaseModel):
+    """Why no new client should be sent here."""
+
+    ready: Literal[False]
+    reason: str
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"description": f"with a token file: {POD}, {TIME} or {SIGNATURE} is missing or does not fit"},
-    403: {"description": "sent by a web page"},
-    409: {"description": "does not fit what the pod is doing: it stops, or it drains"},
-    413: {"description": "the body is too large or too slow"},
-    429: {"description": "too many signed orders"},
-    503: {"description": "the token file cannot be read"},
+    400: {"model": Refused, "description": "the body is no JSON"},
+    422: {"model": Refused, "description": "the body is not what it should be, field by field"},
+    401: {
+        "model": Refused,
+        "description": f"with a token file: {POD}, {TIME} or {SIGNATURE} is missing or does not fit",
+    },
+    403: {"model": Refused, "description": "sent by a web page"},
+    409: {"model": Refused, "description": "does not fit what the pod is doing: it stops, or it drains"},
+    413: {"model": Refused, "description": "the body is too large or too slow"},
+    429: {"model": Refused, "description": "too many signed orders"},
+    503: {"model": Refused, "description": "the token file cannot be read"},
 }
-"""Beside a body that is wrong."""
+"""Of an order."""
 
 
 class Conflict(Exception):
@@ -133,6 +160,12 @@ class Drain(_Order):
     window_seconds: Window
 
 
+class MetricsResponse(Response):
+    """Prometheus chooses its parser by the content type."""
+
+    media_type = CONTENT_TYPE_PLAIN_0_0_4
+
+
 def create_admin(pod: AdminPod, guard: Guard) -> FastAPI:
     """The app. No interactive pages: they would load scripts from elsewhere."""
     app = FastAPI(title="ssecast admin", version=pod.version, docs_url=None, redoc_url=None)
@@ -151,16 +184,16 @@ def _add_health(app: FastAPI, pod: AdminPod) -> None:
     async def healthz() -> dict[str, bool]:
         return {"healthy": True}
 
-    @app.get("/readyz", summary="Whether new clients should be sent here")
+    @app.get("/readyz", summary="Whether new clients should be sent here", responses={503: {"model": NotReady}})
     async def readyz() -> JSONResponse:
         if pod.ready:
             problem = pod.source.problem  # a NATS that is away for a while is no reason to turn clients away
             return JSONResponse({"ready": True} | ({"problem": problem} if problem else {}))
         return JSONResponse({"ready": False, "reason": pod.not_ready_reason}, 503)
 
-    @app.get("/metrics", summary="Metrics in Prometheus's text format")
+    @app.get("/metrics", summary="Metrics in Prometheus's text format", response_class=MetricsResponse)
     async def metrics() -> Response:
-        return Response(pod.render_metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return MetricsResponse(pod.render_metrics())
 
 
 def _add_load(app: FastAPI, pod: AdminPod) -> None:

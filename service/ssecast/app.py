@@ -5,8 +5,10 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI, Header, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -14,7 +16,7 @@ from ssecast import __version__
 from ssecast.access import Access, Denied, Grant, KeysAway
 from ssecast.cors import is_same_origin
 from ssecast.entrance import Entrance
-from ssecast.events import PARAMETERS, Events, not_granted
+from ssecast.events import MAX_INTERVAL_MS, MAX_SUBJECTS, PARAMETERS, Events, not_granted
 from ssecast.frame import Position, refusal
 from ssecast.subjects import covered, problem
 
@@ -31,8 +33,43 @@ Publish = Callable[[str, bytes, str | None, str | None], Awaitable[tuple[Positio
 """(subject, payload, event name, idempotency key) -> (position, duplicate); raises PublishFailed."""
 
 
+class Published(BaseModel):
+    """position: the event's id, for who reads the stream. duplicate: it had been stored under that key before."""
+
+    position: str
+    duplicate: bool = False
+
+
+class NotPublished(BaseModel):
+    """A sentence, or what is wrong with which parameter and what is allowed."""
+
+    detail: str | dict[str, str]
+
+
+PUBLISH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {"model": Published, "description": "stored; where the stream keeps nothing, sent"},
+    400: {"model": NotPublished, "description": "a subject or an event that cannot be published, with what is allowed"},
+    413: {"model": NotPublished, "description": "the body is larger than a payload may be"},
+    503: {
+        "model": NotPublished,
+        "description": "not stored, or nobody knows; with an `Idempotency-Key` it is safe to repeat",
+    },
+}
+PAYLOAD = {"description": "the payload, text in UTF-8", "content": {"*/*": {}}}
+
+
+class ModuleResponse(Response):
+    """An ES module."""
+
+    media_type = "text/javascript"
+
+
 class PublishFailed(Exception):
     """The stream has not acknowledged the event: it may or may not have been stored."""
+
+
+class TooLarge(PublishFailed):
+    """NATS takes less than the pod would."""
 
 
 def create_app(
@@ -70,15 +107,18 @@ def _add_denials(app: FastAPI, events: Events) -> None:
 def _add_publish(
     app: FastAPI, events: Events, publish: Publish, subjects: tuple[str, ...], max_payload_bytes: int
 ) -> None:
+    example = subjects[0].replace("*", "any").replace(">", "hello")
+
     @app.post(
         "/publish/{subject}",
         status_code=202,
         summary="Publish the body as one event",
         tags=["publish"],
         responses=PUBLISH_RESPONSES | ({} if events.access.is_open else DENIED_RESPONSES),
+        openapi_extra={"requestBody": PAYLOAD},
     )
     async def publish_event(
-        subject: str,
+        subject: Annotated[str, Path(description=f"within {', '.join(subjects)}", examples=[example])],
         request: Request,
         ssecast_event: Annotated[str | None, Header()] = None,
         idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
@@ -97,6 +137,8 @@ def _add_publish(
             position, duplicate = await publish(
                 subject, body, ssecast_event or None, _message_id(idempotency_key, grant)
             )
+        except TooLarge as failed:
+            raise HTTPException(413, str(failed)) from failed
         except PublishFailed as failed:
             raise HTTPException(503, str(failed), {"retry-after": "1"}) from failed
         answer: dict[str, Any] = {"position": str(position)}
@@ -135,10 +177,13 @@ def _check_subject(subject: str, served: tuple[str, ...]) -> None:
 async def _body(request: Request, limit: int) -> bytes:
     """The body, read no further than the limit."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise HTTPException(413, f"the payload is larger than {limit} bytes")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > limit:
+                raise HTTPException(413, f"the payload is larger than {limit} bytes")
+    except ClientDisconnect:  # nobody is left to be answered, and a traceback per visitor is none of our logs' business
+        raise HTTPException(400, "the payload has not come as far as its end") from None
     return bytes(body)
 
 
@@ -146,17 +191,16 @@ def _add_files(app: FastAPI, *, page: bool) -> None:
     static = files("ssecast") / "static"
     module = (static / "ssecast.js").read_bytes()
 
-    @app.get("/ssecast.js", summary="The client as an ES module", tags=["page"])
+    @app.get("/ssecast.js", summary="The client as an ES module", tags=["page"], response_class=ModuleResponse)
     async def client_module() -> Response:
-        headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-        return Response(module, media_type="text/javascript", headers=headers)
+        return ModuleResponse(module, headers={"cache-control": "no-cache", "x-content-type-options": "nosniff"})
 
     if page:
         html = (static / "index.html").read_bytes()
 
-        @app.get("/", summary="Watch events live", tags=["page"])
+        @app.get("/", summary="Watch events live", tags=["page"], response_class=HTMLResponse)
         async def index() -> Response:
-            return Response(html, media_type="text/html", headers=PAGE_HEADERS)
+            return HTMLResponse(html, headers=PAGE_HEADERS)
 
 
 def _describe(app: FastAPI, access: Access) -> None:
@@ -193,23 +237,25 @@ def _by_text(responses: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, 
 
 
 DENIED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    401: {"description": "no token, or one that is not accepted; `detail` says why"},
-    403: {"description": "the token does not allow this; `detail` says what it allows"},
+    401: {"model": NotPublished, "description": "no token, or one that is not accepted; `detail` says why"},
+    403: {"model": NotPublished, "description": "the token does not allow this; `detail` says what it allows"},
 }
 
-PUBLISH_RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "a subject or an event that cannot be published, with what is allowed"},
-    413: {"description": "the body is larger than a payload may be"},
-    503: {"description": "not stored, or nobody knows whether it was; an `Idempotency-Key` makes it safe to try again"},
+TEXT = {"type": "string"}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "subject": {"type": "array", "items": TEXT, "maxItems": MAX_SUBJECTS},
+    "interval": {"type": "integer", "minimum": 0, "maximum": MAX_INTERVAL_MS},
+    "latest": {"type": "boolean"},
+    "format": {"enum": ["data", "json"]},
 }
-
+"""Of the parameters of a stream that are more than a text."""
 
 EVENTS_OPERATION: dict[str, Any] = {
     "summary": "Open a stream of server-sent events",
     "operationId": "events",
     "tags": ["stream"],
     "parameters": [
-        {"name": name, "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
+        {"name": name, "in": "query", "required": False, "description": text, "schema": SCHEMAS.get(name, TEXT)}
         for name, text in PARAMETERS.items()
     ]
     + [
@@ -218,11 +264,11 @@ EVENTS_OPERATION: dict[str, Any] = {
             "in": "header",
             "required": False,
             "description": "the position after which to go on; wins over the query",
-            "schema": {"type": "string"},
+            "schema": TEXT,
         }
     ],
     "responses": {
-        "200": {"description": "a stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        "200": {"description": "a stream", "content": {"text/event-stream": {"schema": TEXT}}},
         "400": {"description": "a parameter that cannot be served, named with what is allowed"},
         "503": {"description": "no room; only for clients that do not accept text/event-stream"},
     },

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from ssecast.frame import Event
 from ssecast.intake import Intake
-from ssecast.jetstream import EVENT_NAME, JetStreamError, base36
+from ssecast.jetstream import EVENT_NAME, JetStreamError, base36, too_large
 
 FLUSH_SECONDS = 5
 
@@ -53,6 +53,8 @@ class Core:
         try:
             await client.publish(subject, data, headers={EVENT_NAME: name} if name else None)
             await client.flush(FLUSH_SECONDS)
+        except nats.errors.MaxPayloadError as error:
+            raise too_large(client) from error
         except (nats.errors.Error, OSError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         return self._intake.hub.log.head

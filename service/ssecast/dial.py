@@ -13,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client, RawCredentials
 
 from ssecast.address import Address, AddressError, Server
+from ssecast.natspy import SturdyClient
 
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 2.0
@@ -55,7 +56,7 @@ class Backoff:
         return delay * random.uniform(0.5, 1.0)
 
 
-class Connection(Client):
+class Connection(SturdyClient):
     """nats-py's client for one server. peers: the servers that its cluster has now, as the server tells them."""
 
     def __init__(self, server: Server, listener: Listener) -> None:

@@ -38,7 +38,8 @@ MAX_TOKENS = 256
 """Of all subjects together: each may cost the trie a node of half a kilobyte."""
 
 SHORT_QUERY = 256
-MAX_INTERVAL_MS = 60_000
+MAX_INTERVAL_MS, INTERVAL_DIGITS = 60_000, 9
+SHOWN_CHARS = 200
 METHODS = "GET, HEAD, OPTIONS"
 STREAM_HEADERS: Headers = tuple(HEADERS)
 HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
@@ -75,7 +76,8 @@ class BadParameter(ValueError):
 
     def __init__(self, parameter: str, value: str, wrong: str, allowed: str, nearest: str | None = None) -> None:
         super().__init__(f"parameter `{parameter}`: {wrong}")
-        self.as_detail = {"parameter": parameter, "value": value[:200], "problem": wrong, "allowed": allowed}
+        told = {"parameter": parameter[:SHOWN_CHARS], "value": value[:SHOWN_CHARS]}
+        self.as_detail = told | {"problem": wrong, "allowed": allowed}
         if nearest:
             self.as_detail["nearest"] = nearest
 
@@ -153,7 +155,8 @@ def not_granted(subject: str, granted: tuple[str, ...]) -> Denied:
 
 
 def _interval(value: str) -> float:
-    if not value.isascii() or not value.isdigit() or int(value[:9]) > MAX_INTERVAL_MS:
+    is_number = value.isascii() and value.isdigit() and len(value) <= INTERVAL_DIGITS
+    if not is_number or int(value) > MAX_INTERVAL_MS:
         raise BadParameter("interval", value, "is not a number of milliseconds in range", PARAMETERS["interval"])
     return int(value) / 1000
 

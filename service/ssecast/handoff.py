@@ -47,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     deadline: float | None = None
     owes = ""
+    _answering: RequestResponseCycle | None = None
 
     def __init__(
         self,
@@ -68,8 +69,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._visitors.came(self, transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells only the last request that came of it; the one being answered would write to a closed transport."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
         self._visitors.left(self)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def abort(self) -> None:
         self.transport.abort()
@@ -148,6 +157,10 @@ class BoundedProtocol(HttpToolsProtocol):
 class HandoffProtocol(BoundedProtocol):
     """Puts an Offer into the scope; a stream's response takes the transport by it."""
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """White space behind a value is no part of it (RFC 9110, 5.5), but httptools leaves it there."""
+        super().on_header(name, value.rstrip(b" \t"))
+
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.scope[HANDOFF] = Offer(self)  # type: ignore[literal-required]
@@ -159,7 +172,7 @@ class HandoffProtocol(BoundedProtocol):
         self.connections.discard(self)
         self.flow.resume_reading()
         self.pipeline.clear()
-        self.cycle = self.transport = self.parser = None  # type: ignore[assignment]
+        self.cycle = self._answering = self.transport = self.parser = None  # type: ignore[assignment]
 
 
 class Offer:
@@ -189,6 +202,7 @@ class Offer:
         cycle, protocol = self._cycle, self._protocol
         transport = protocol.transport
         if cycle.disconnected or transport.is_closing():
+            cycle.disconnected = True  # what came behind the request was answered with 400: nobody owes an answer now
             return None
         head = cycle.transport.head  # type: ignore[attr-defined]
         cycle.response_complete = cycle.disconnected = True

@@ -36,6 +36,7 @@ STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 SUBJECTS_OVERLAP = 10065
 NOT_ENABLED = (10039, 10076)
+MESSAGE_TOO_LARGE = 10054
 
 DISABLED = (
     "JetStream is not enabled on this NATS server or account, or not up yet: enable it, "
@@ -90,6 +91,11 @@ class Denial(NamedTuple):
 
     def __str__(self) -> str:
         return f"NATS does not let this pod {self.verb} to {self.subject!r}"
+
+
+def too_large(client: Client) -> JetStreamError:
+    """What the server would throw the pod out for."""
+    return JetStreamError(f"NATS takes at most {client.max_payload} bytes, headers included", MESSAGE_TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +313,8 @@ class JetStream:
             raise JetStreamError(self._nobody(subject)) from None
         except nats.errors.TimeoutError:
             raise self._unanswered(subject, seconds) from None
+        except nats.errors.MaxPayloadError as error:
+            raise too_large(self.client) from error
         except (nats.errors.Error, OSError, ValueError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         if not isinstance(answer, dict):

@@ -27,14 +27,14 @@ import uvloop
 from ssecast import __version__
 from ssecast.access import Access, Open
 from ssecast.admin import Conflict, create_admin
-from ssecast.app import Publish, PublishFailed, create_app
+from ssecast.app import Publish, PublishFailed, TooLarge, create_app
 from ssecast.cors import Cors
 from ssecast.door import Door, Listener, Proxies, listener
 from ssecast.events import Events, EventsOptions, draw_retry
 from ssecast.frame import Position
 from ssecast.guard import Guard
 from ssecast.hub import Hub, HubOptions
-from ssecast.jetstream import JetStreamError
+from ssecast.jetstream import MESSAGE_TOO_LARGE, JetStreamError
 from ssecast.limits import Limits
 from ssecast.log import EventLog
 from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
@@ -220,7 +220,7 @@ class Pod:
         try:
             seq, duplicate = await self.source.publish(subject, data, name, message_id)
         except JetStreamError as failed:
-            raise PublishFailed(str(failed)) from failed
+            raise (TooLarge if failed.code == MESSAGE_TOO_LARGE else PublishFailed)(str(failed)) from failed
         return Position(self.hub.log.epoch, seq), duplicate
 
     @property

@@ -34,8 +34,15 @@ def problem(pattern: str, *, wildcards: bool = True) -> str | None:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject (no wildcards) is one that the pattern stands for."""
-    return contains(pattern, subject)
+    """Whether a subject is one that the pattern stands for. Publishers may use `*` and `>` in it: NATS reads them as words."""
+    tokens = subject.split(".")
+    wanted = pattern.split(".")
+    for at, token in enumerate(wanted):
+        if token == ">":
+            return len(tokens) > at
+        if at >= len(tokens) or token not in ("*", tokens[at]):
+            return False
+    return len(tokens) == len(wanted)
 
 
 def contains(outer: str, inner: str) -> bool:

@@ -249,3 +249,19 @@ async def test_publishing_over_http_answers_with_the_position(nats_server: Embed
     named = {"ssecast-event": "position"}
     assert pod.request("POST", "/publish/events.x", b"no", headers=named)[0] == 400
     await client.close()
+
+
+@pytest.mark.parametrize("stream", ["ssecast", ""], ids=["jetstream", "core"])
+async def test_an_event_that_is_too_large_for_nats_is_413_and_interrupts_nobody(
+    nats_server: EmbeddedNats, make_pod: MakePod, stream: str
+) -> None:
+    """NATS counts headers too, and throws out the pod that sends it more than it takes: with it, all of its streams."""
+    pod = await make_pod(nats_server.url, publish="true", stream=stream, max_payload_bytes=2**21).start()
+    client = await Client.open(pod.port)
+    await until(lambda: bool(client.events), "the first block")
+    for size, headers in ((2**20, {"ssecast-event": "n"}), (2**20 - 20, {"ssecast-event": "named"}), (2**20 + 1, {})):
+        assert pod.request("POST", "/publish/events.x", b"x" * size, headers=headers)[0] == 413
+    assert pod.request("POST", "/publish/events.x", b"small", headers={"ssecast-event": "n"})[0] == 202
+    assert await client.has(1) == ["small"]
+    assert not client.gaps
+    assert "source_restarts_total{" not in pod.admin("GET", "/metrics")[1]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client as Nats
@@ -61,7 +62,7 @@ class SmallPod(Pod):
 async def small_pod(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Callable[..., SmallPod]]:
     made: list[SmallPod] = []
 
-    def make(**settings: object) -> SmallPod:
+    def make(**settings: Any) -> SmallPod:
         made.append(SmallPod(nats_server.url, tmp_path / f"small-{len(made)}.log", **settings))
         return made[-1]
 

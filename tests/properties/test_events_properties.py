@@ -44,6 +44,13 @@ def test_what_is_wanted_lies_within_what_is_served(pairs: list[tuple[str, str]])
     assert {name for name, _ in pairs if not name.startswith("_")} <= set(PARAMETERS)
 
 
+@given(st.integers(0, 20), st.one_of(st.integers(0, 10**6), st.just(10**400)))
+def test_an_interval_is_as_long_as_it_says_or_refused(zeros: int, milliseconds: int) -> None:
+    found = parsed(b"interval=%b%d" % (b"0" * zeros, milliseconds))
+    assert isinstance(found, BadParameter) or found.interval == milliseconds / 1000 <= MAX_INTERVAL_MS / 1000
+    assert isinstance(found, Want) or milliseconds > MAX_INTERVAL_MS or zeros
+
+
 def test_the_order_and_repetition_of_subjects_make_no_other_channel() -> None:
     one, _ = parse_want(b"subject=events.a&subject=events.b&subject=events.a", SERVED)
     other, _ = parse_want(b"subject=events.b&subject=events.a", SERVED)

@@ -12,6 +12,7 @@ from ssecast.frame import (
     Format,
     Frame,
     Position,
+    Refusal,
     chunked,
     gap_block,
     position_block,
@@ -46,7 +47,7 @@ seqs = st.integers(0, 2**63)
 positions = st.builds(Position, epochs, seqs)
 events = st.builds(
     Event,
-    subject=st.text("abc.é", min_size=1),
+    subject=st.one_of(st.text("abc.é", min_size=1), st.text(min_size=1)),
     seq=seqs,
     data=texts.map(str.encode),
     name=names,
@@ -55,8 +56,8 @@ events = st.builds(
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
-    """The data in pieces, cut at these places."""
-    edges = [0, *sorted(min(edge, len(data)) for edge in at), len(data)]
+    """The data in pieces, cut at these places, counted round and round; at every place where there is none of them."""
+    edges = [0, *sorted(edge % (len(data) + 1) for edge in at or range(len(data))), len(data)]
     return [data[a:b] for a, b in pairwise(edges)]
 
 
@@ -73,7 +74,7 @@ def unified(text: str) -> str:
     return re.sub("\r\n|\r", "\n", text)
 
 
-cuts = st.lists(st.integers(0, 400), max_size=8)
+cuts = st.lists(st.integers(0, 5000), max_size=8)
 
 
 @given(st.lists(events, max_size=4), epochs, cuts)
@@ -104,6 +105,25 @@ def test_chunked_framing_is_undone_by_a_strict_decoder(sent: list[tuple[Event, F
     stream = b"".join(map(chunked, wires)) + b"0\r\n\r\n"
     assert b"".join(decoder.feed(piece) for piece in cut(stream, at)) == b"".join(wires)
     assert decoder.ended
+
+
+@given(st.one_of(st.binary(), st.builds(bytes.__add__, texts.map(str.encode), st.binary(max_size=3))), names, cuts)
+@example(b"\xed\xa0\x80", None, [])
+@example(b"\xef\xbb\xbf", None, [])
+def test_any_bytes_are_refused_or_arrive(data: bytes, name: str | None, at: list[int]) -> None:
+    """A payload that is refused is not UTF-8 by anybody's reckoning; one that is not arrives in both formats."""
+    try:
+        text = unified(data.decode())
+    except UnicodeDecodeError:
+        assert refusal(data, name, len(data)) is Refusal.NOT_UTF8
+        return
+    assert refusal(data, name, len(data)) is None
+    assert refusal(data + b"x", name, len(data)) is Refusal.TOO_LARGE
+    frame = Frame(Event("s", 1, data, name), "e")
+    (plain, wrapped), _ = read(frame.wire + frame.json_wire, at)
+    assert plain == Message(name or "message", text, "e-1")
+    assert wrapped == Message(name or "message", wrapped.data, "e-1")
+    assert json.loads(wrapped.data)["data"] == text
 
 
 @given(events)

@@ -20,6 +20,17 @@ def test_a_pattern_matches_what_nats_says_and_nothing_else(pattern: str) -> None
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
+def test_wildcards_in_a_subject_are_words_like_others(pattern: str) -> None:
+    """nats-server lets publishers use them. What is found live must be found when it is read again."""
+    odd = list(naive.paths("ab*>", 3))
+    trie: SubjectTrie[str] = SubjectTrie()
+    trie.add(pattern, pattern)
+    meant = {subject for subject in odd if naive.matches(pattern.split("."), subject.split("."))}
+    assert {subject for subject in odd if matches(pattern, subject)} == meant
+    assert {subject for subject in odd if trie.match(subject)} == meant
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_containment_is_that_of_the_sets_of_subjects(pattern: str) -> None:
     assert {p for p in PATTERNS if contains(pattern, p)} == {p for p in PATTERNS if MEANING[p] <= MEANING[pattern]}
 
