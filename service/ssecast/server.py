@@ -397,6 +397,7 @@ def _capacity(max_streams: int) -> tuple[int, int]:
 
 
 def _access(settings: Settings) -> Access:
+    log.info("access", keys=settings.jwt_key_file or settings.jwks_url, publish=settings.publish)
     if settings.jwt_key_file is None and settings.jwks_url is None:
         return Open(settings.subjects)
     # Late: who asks for no tokens need not carry the weight of cryptography.
