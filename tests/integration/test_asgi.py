@@ -110,6 +110,7 @@ async def test_a_stream_ends_at_its_age_in_good_order(hub: Hub) -> None:
     app = app_of(hub, max_age=2.0)
     begin = time.monotonic()
     calls = [Call(app) for _ in range(10)]
+    await until(lambda: hub.streams == 10, "all streams")
     seq = 0
     while not all(call.task.done() for call in calls):
         seq += 1

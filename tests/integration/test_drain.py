@@ -359,7 +359,7 @@ async def test_a_replay_that_is_read_again_in_time_ends_between_two_events(
     await until(lambda: bool(slow.data), "the beginning of the replay")
     slow.pause()
     calm = await opened(pod, 5)
-    order(pod, "/shed", count=6, window_seconds=20)
+    order(pod, "/shed", count=6, window_seconds=14)
     await until(lambda: all(client.ended for client in calm), "the others closed")
     assert load(pod)["shedding"] == 1
     slow.go_on()

@@ -111,7 +111,7 @@ class DrainMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.seq = 1000.0, 0
+        self.now, self.seq = 1000.0, 8
         self.hub = hub_of(max_events=5)
         self.waiting: dict[Client, None] = {}
         self.hub.on_evicted = lambda sub, _: self.wait_again(sub)
@@ -121,6 +121,8 @@ class DrainMachine(RuleBasedStateMachine):
         self.window = self.since = 0.0
         self.shed_order = (0, 0.0)
         self.stops_by: float | None = None
+        for seq in range(1, self.seq + 1):
+            self.hub.publish(Event("a", seq, b"x"))
         self.hub.tick(self.now)
 
     def wait_again(self, sub: object) -> None:
@@ -138,18 +140,16 @@ class DrainMachine(RuleBasedStateMachine):
     # Streams
 
     @rule(
-        count=st.integers(1, 8),
-        start=st.sampled_from(["live", "live", "behind", "waiting"]),
+        starts=st.lists(st.sampled_from(["live", "live", "behind", "waiting", "full"]), min_size=1, max_size=8),
         life=st.sampled_from([0.0, 0.0, 0.7, 5.0]),
     )
-    def come(self, count: int, start: str, life: float) -> None:
+    def come(self, starts: list[str], life: float) -> None:
         """Also while the pod drains: their requests were let in just before."""
-        back = {"live": None, "behind": self.hub.log.head - 1, "waiting": self.hub.log.floor - 1}[start]
-        for _ in range(count):
-            client = Client()
+        for start in starts:
+            client = Client(full=start == "full")
             client.expires_at = self.now + life if life else 0.0
-            requested = None if back is None or back < 0 else f"e-{back}"
-            if self.hub.open(client, ALL, requested) is not None:
+            back = {"behind": self.hub.log.head - 1, "waiting": self.hub.log.floor - 1}.get(start)
+            if self.hub.open(client, ALL, None if back is None else f"e-{back}") is not None:
                 self.waiting[client] = None
             self.clients.append(client)
             if self.draining is not None:
@@ -263,6 +263,16 @@ class DrainMachine(RuleBasedStateMachine):
     def pass_time(self, steps: list[float]) -> None:
         for step in steps:
             self.now += step
+            self.tick()
+
+    @precondition(lambda self: self.plans and any(client.blocked for client in self.open))
+    @rule(until_deadline=st.booleans())
+    def pass_until_somebody_leaves(self, until_deadline: bool) -> None:
+        """A stream whose time has come, though its socket is full: what comes now decides how it ends."""
+        while self.plans and (until_deadline or not self.hub.departures.leaving):
+            if self.plans[0].deadline <= self.now:
+                return
+            self.now += TICK
             self.tick()
 
     def tick(self) -> None:

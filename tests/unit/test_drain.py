@@ -220,6 +220,28 @@ def test_who_is_about_to_leave_may_stay_when_the_drain_is_taken_back() -> None:
     assert pod.at(99.0) == 0
 
 
+def test_who_is_about_to_leave_gets_the_time_of_a_longer_window() -> None:
+    pod = Pod(Place.PARKED)
+    pod.subs[0].blocked = True
+    pod.drain(0.0, 10.0)
+    pod.close_due(5.0)
+    pod.drain(6.0, 100.0)
+    assert not pod.leaving
+    assert [pod.at(10.0), pod.at(105.9), pod.at(106.0)] == [0, 0, 1]
+
+
+def test_a_stream_that_ended_is_held_by_nothing() -> None:
+    pod = Pod(Place.PARKED)
+    [sub] = pod.subs
+    sub.blocked, sub.expires_at = True, 50.0
+    pod.add(sub)
+    pod.drain(0.0, 10.0)
+    pod.close_due(5.0)
+    pod.remove(sub)
+    assert not pod.leaving
+    assert list(pod.ages.due(99.0)) == []
+
+
 # Orders
 
 
