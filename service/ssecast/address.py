@@ -102,7 +102,7 @@ class Address:
         """Why a server could not be had, in words, with the setting that may mend it."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return self._distrust(error)
-        if isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error.reason):
+        if isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error):
             return "it asks for a client certificate: set SSECAST_NATS_CERT_FILE and SSECAST_NATS_KEY_FILE"
         if isinstance(error, ssl.SSLError):
             return f"TLS failed: {_openssl(error)}"
@@ -146,6 +146,8 @@ def _plain(error: Exception) -> str:
         return "it has not answered pings"
     if isinstance(error, socket.gaierror):
         return f"its name cannot be looked up: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return _openssl(error)
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     if isinstance(error, TimeoutError):
@@ -154,6 +156,8 @@ def _plain(error: Exception) -> str:
 
 
 def _openssl(error: Exception) -> str:
-    """OpenSSL's reason as words: `[SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4149)` has them in capitals."""
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else _plain(error)
+    """The words of `[SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4149)`."""
+    if not isinstance(error, ssl.SSLError):
+        return _plain(error)
+    words = re.sub(r"^\[.*?\] ?| ?\(_ssl\.c:\d+\)$", "", str(error.args[-1]))
+    return "no PEM, or locked with a passphrase" if words == "PEM lib" else words

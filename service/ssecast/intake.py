@@ -10,6 +10,16 @@ from ssecast.hub import Hub
 COMPLAINTS_MAX = 1000
 """Subjects that are remembered so that each is complained about once."""
 
+WHY = {
+    "epoch": "the stream was deleted or made anew, and its numbers begin again",
+    "expired": "the stream's limits or a purge removed them before this pod had them",
+    "rewound": "the stream holds other events now than this pod had from it: was a backup restored, or a disk lost?",
+    "disconnected": "the connection was broken, and core NATS keeps nothing",
+    "overflow": "they came faster than this pod took them, and core NATS keeps nothing",
+    "denied": "NATS did not let this pod subscribe, and core NATS keeps nothing",
+}
+"""Breaks in words, by reason."""
+
 log = structlog.get_logger()
 
 Trace = Callable[[str, Mapping[str, str] | None], None]
@@ -48,7 +58,8 @@ class Intake:
         if not self.ready:
             self.hub.log.start(epoch, seq)
             return
-        log.error("events were missed", reason=reason, before=str(self.hub.log.position), after=f"{epoch}-{seq}")
+        before, after = str(self.hub.log.position), f"{epoch}-{seq}"
+        log.error("events were missed", reason=reason, why=WHY.get(reason, ""), before=before, after=after)
         self.hub.interrupt(reason, epoch, seq)
 
     def warmed(self) -> None:

@@ -37,6 +37,7 @@ STREAM_NAME_IN_USE = 10058
 SUBJECTS_OVERLAP = 10065
 NOT_ENABLED = (10039, 10076)
 MESSAGE_TOO_LARGE = 10054
+CONSUMER_LIMITS = (10002, 10026)
 
 DISABLED = (
     "JetStream is not enabled on this NATS server or account, or not up yet: enable it, "
@@ -44,9 +45,9 @@ DISABLED = (
 )
 
 HINTS = {
-    10002: "its account has no more room: SSECAST_STREAM_MAX_BYTES is what it asks for",
+    10002: "SSECAST_STREAM_MAX_BYTES asks for more than the account may have",
     10023: "SSECAST_STREAM_MAX_BYTES asks for more than the server has",
-    10027: "its account may have no more streams: name one that exists in SSECAST_STREAM, or raise the limit",
+    10027: "name one that exists in SSECAST_STREAM, or raise the account's limit",
     10028: "SSECAST_STREAM_MAX_BYTES asks for more than the account may have in memory",
     10047: "SSECAST_STREAM_MAX_BYTES asks for more than the server or the account may store",
     10005: "SSECAST_STREAM_REPLICAS asks for more servers than take part",
@@ -90,7 +91,17 @@ class Denial(NamedTuple):
         return self.verb == "subscribe" or self.subject.upper().startswith("$JS.")
 
     def __str__(self) -> str:
-        return f"NATS does not let this pod {self.verb} to {self.subject!r}"
+        return f"NATS does not let this pod {self.verb} to {self._pattern!r}"
+
+    @property
+    def _pattern(self) -> str:
+        """The subject as a permission would name it. NATS's word comes in small letters, and with names that are new
+        at each attempt."""
+        tokens = self.subject.upper().split(".")
+        for own in ("$JS.API", "$JS.FC", "_INBOX"):
+            if self.subject.upper().startswith(f"{own}."):
+                return ".".join(tokens[: 4 if own == "$JS.API" else own.count(".") + 1]) + ".>"
+        return self.subject
 
 
 def too_large(client: Client) -> JetStreamError:
@@ -199,7 +210,16 @@ class JetStream:
             "inactive_threshold": INACTIVE_SECONDS * NANOSECONDS,
         }
         body = {"stream_name": self.stream, "action": "create", "config": config | filters}
-        answer = await self._api(f"CONSUMER.CREATE.{self.stream}.{name}", body)
+        try:
+            answer = await self._api(f"CONSUMER.CREATE.{self.stream}.{name}", body)
+        except JetStreamError as error:
+            if error.code not in CONSUMER_LIMITS:
+                raise
+            raise JetStreamError(
+                f"stream {self.stream!r} gives this pod no consumer: {error}; every pod needs one, "
+                "and a second one while it fetches events for streams that resume",
+                error.code,
+            ) from error
         return name, int(answer["num_pending"])
 
     async def delete_consumer(self, name: str) -> None:
@@ -329,8 +349,12 @@ class JetStream:
         denial = self._denied.pop(subject.lower(), None) or self._denied.get("")
         if denial is not None:
             return JetStreamError(f"{denial}: {NEEDED}" if denial.ours else str(denial))
-        what = f"JetStream has not answered {subject}" if subject.startswith("$JS.") else "NATS has not answered"
-        return Unanswered(f"{what} within {seconds:g} s")
+        if not subject.startswith("$JS."):
+            return Unanswered(f"NATS has not answered within {seconds:g} s")
+        return Unanswered(
+            f"JetStream has not answered for stream {self.stream!r} within {seconds:g} s; "
+            "a cluster answers only while most of its servers are up: nats server report jetstream"
+        )
 
     def _nobody(self, subject: str) -> str:
         return DISABLED if subject.startswith("$JS.") else f"no stream stores {subject!r}"

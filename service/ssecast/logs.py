@@ -50,6 +50,12 @@ def configure(level: Level, out: TextIO | None = None) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of each fetch of keys
+    logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """asyncio complains of each TLS connection that ends how nats-py had it read; nothing can be done about it here."""
+    return "eof_received() has no effect when using ssl" not in record.msg
 
 
 def _shared() -> list[Processor]:

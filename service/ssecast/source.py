@@ -182,13 +182,13 @@ class Source:
         elif self.connected and not isinstance(
             error, (nats.errors.UnexpectedEOF, OSError)
         ):  # those break it, and are said then
-            log.warning("NATS", error=str(error) or type(error).__name__)
+            log.warning("NATS reports an error", error=str(error) or type(error).__name__)
 
     def _on_denied(self, denial: Denial) -> None:
         if self.jetstream is not None:
             self.jetstream.denied(denial)
         if not denial.ours:
-            log.warning("NATS", error=str(denial))
+            log.warning("NATS reports an error", error=str(denial))
             return
         self._denied = True
         if self.jetstream is not None:

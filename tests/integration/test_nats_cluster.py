@@ -158,6 +158,28 @@ async def test_two_pods_on_different_servers_mean_the_same_by_a_position(
 
 
 @pytest.mark.timeout(240)
+async def test_resumes_out_of_a_replicated_stream(cluster: Cluster, make_pod: MakePod, publisher: Publisher) -> None:
+    """Any replica may answer: from memory and stream together nothing is missing, and a filter that matches nothing, or a
+    position that never was, does not wait for ever."""
+    await cluster.meta_leader()
+    pod = await make_pod(cluster.url, stream_replicas=3, log_max_events=10).start()
+    first = await Client.open(pod.port)
+    await until(lambda: bool(first.last_id), "the first block")
+    await publisher.publish(200)
+    await first.has(200)
+    audience = await Audience.open(pod, last_event_id=first.events[0].id)
+    await audience.has(range(1, 201))
+    epoch = first.last_id.partition("-")[0]
+    forged = await Client.open(pod.port, last_event_id=f"{epoch}-9999")
+    await until(lambda: bool(forged.gaps), "the gap")
+    await publisher.publish(10)
+    await audience.has(range(1, 211))
+    assert await forged.has(10) == [str(number) for number in range(201, 211)]
+    assert [gap["reason"] for gap in forged.gaps] == ["ahead"]
+    assert pod.metric('ssecast_resumes_total{result="jetstream"}') == len(audience.clients)
+
+
+@pytest.mark.timeout(240)
 async def test_servers_that_the_cluster_told_of_open_to_the_same_login(make_pod: MakePod) -> None:
     """One server is in the settings, with a login; when it dies, the pod goes on at one that it was told of."""
     with Cluster(LOGIN) as cluster:

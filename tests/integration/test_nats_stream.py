@@ -262,7 +262,7 @@ accounts {{
         ("b", "", ["JetStream is not enabled", "SSECAST_STREAM= (empty)"]),
         ("a", "max_file: 10Mb", ["cannot be created", "SSECAST_STREAM_MAX_BYTES"]),
         ("a", "max_streams: 1", ["cannot be created", "SSECAST_STREAM"]),
-        ("a", "max_consumers: 1", ["consumer", "limit"]),
+        ("a", "max_consumers: 1", ["gives this pod no consumer", "limit reached"]),
     ],
     ids=["no JetStream", "no room", "no further stream", "no further consumer"],
 )

@@ -76,7 +76,6 @@ def test_a_refused_login_names_both_settings_that_may_be_wrong() -> None:
 def test_an_error_of_tls_is_told_in_openssls_words() -> None:
     """Without the file and line of Python's C code that it comes with."""
     wrong = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
-    wrong.reason = "WRONG_VERSION_NUMBER"
     assert Address("tls://a").why(wrong) == "TLS failed: wrong version number"
 
 
