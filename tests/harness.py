@@ -269,6 +269,7 @@ class Relay:
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.connections = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -294,6 +295,7 @@ class Relay:
         self.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:

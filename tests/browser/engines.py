@@ -122,6 +122,7 @@ def _webkit(url: str, folder: Path, trust: Trust) -> Iterator[None]:
     with _display(folder) as display:
         environ = _environ(folder) | sandbox | {"DISPLAY": display, "GDK_BACKEND": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"}
         lenient = ["--ignore-tls-errors"] if trust.ports else []
+        environ |= {"SOUP_FORCE_HTTP1": "1"}  # in HTTP/2 libsoup 3.2 does not notice that a stream was reset
         with _process([str(browsers[-1]), "--private", *lenient, url], environ):
             yield None
 

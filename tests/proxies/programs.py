@@ -150,7 +150,7 @@ class Caddy(Proxy):
     documents = ("Caddyfile",)
     round_robin: ClassVar[Mapping[str, str]] = {"lb_policy least_conn": "lb_policy round_robin"}
     short_silence: ClassVar[Mapping[str, str]] = {"response_header_timeout 10s": "response_header_timeout 2s"}
-    short_stop: ClassVar[Mapping[str, str]] = {"grace_period 31m": "grace_period 1s"}
+    short_stop: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, places: Places, folder: Path, changes: Mapping[str, str]) -> None:
         super().__init__(places, folder, changes)

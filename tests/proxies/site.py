@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 from nats.aio.client import Client as Nats
 
 from tests.harness import Pod, until
-from tests.proxies.application import Application
 from tests.proxies.impostor import Habit, Impostor
 from tests.proxies.proxy import Proxy
 from tests.proxies.reader import Browser
@@ -46,14 +45,10 @@ class Site:
         self.browsers.append(Browser(self.proxy.url, self.proxy.places.certificate, http2=http2))
         return self.browsers[-1]
 
-    async def ask(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
-        """One request that is not for a stream, on a connection of its own."""
-        async with Browser(self.proxy.url, self.proxy.places.certificate) as browser:
+    async def ask(self, path: str, method: str = "GET", *, http2: bool = True, **options: Any) -> httpx.Response:
+        """One request, on a connection of its own; where it is for a stream, waits for its end."""
+        async with Browser(self.proxy.url, self.proxy.places.certificate, http2=http2) as browser:
             return await browser.client.request(method, path, **options)
-
-    async def ask_for_stream(self) -> httpx.Response:
-        """One request for a stream that ends; waits for its end."""
-        return await self.ask("/events", headers={"accept": "text/event-stream"})
 
     async def serves(self) -> None:
         """Waits until the proxy has found a pod."""
@@ -65,16 +60,16 @@ class Site:
 
         await until(served, f"a pod behind {self.proxy.name}: {self.proxy.folder}")
 
-    async def move(self, application: Application) -> None:
-        """Reloads the proxy with another address of the web application, and waits until it goes there."""
-        await self.proxy.reload(dataclasses.replace(self.proxy.places, application_port=application.port))
+    async def move(self, port: int, moved: Callable[[httpx.Response], bool]) -> None:
+        """Reloads the proxy with another port of the web application, and asks for `/` until it has moved there."""
+        await self.proxy.reload(dataclasses.replace(self.proxy.places, application_port=port))
 
-        async def moved() -> bool:
+        async def has_moved() -> bool:
             with contextlib.suppress(httpx.TransportError):  # a connection that what is old has just taken
-                return (await self.ask("/")).text == application.name
+                return moved(await self.ask("/"))
             return False
 
-        await until(moved, f"{self.proxy.name} reloaded: {self.proxy.folder}")
+        await until(has_moved, f"{self.proxy.name} reloaded: {self.proxy.folder}")
 
     async def close_browsers(self) -> None:
         for browser in self.browsers:

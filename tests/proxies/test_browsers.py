@@ -9,7 +9,8 @@ from nats.aio.client import Client as Nats
 
 from tests.browser.control import Control, Page
 from tests.browser.engines import ENGINES, Engine, Trust, running
-from tests.harness import free_port, until
+from tests.harness import Relay, free_port, until
+from tests.proxies.impostor import Habit
 from tests.proxies.programs import PROXIES
 from tests.proxies.proxy import Certificate, Places, Proxy
 from tests.proxies.site import Site
@@ -66,6 +67,7 @@ async def publish(publisher: Nats, *payloads: str) -> None:
     await publisher.flush()
 
 
+@pytest.mark.parametrize("engine", ["chromium", "firefox"], indirect=True)  # WebKit reads in HTTP/1.1 here
 async def test_a_browser_opens_more_streams_than_http_1_would_let_it(
     site: Site, open_page: OpenPage, publisher: Nats
 ) -> None:
@@ -105,6 +107,30 @@ async def test_a_browser_that_finds_no_pod_at_its_first_visit_comes_back(
     await publish(publisher, "1")
     await page.has_data("1")
     assert CLOSED not in {report.state for report in page.of("error")}
+
+
+async def test_a_browser_comes_back_while_pods_die_in_the_head_of_an_answer(
+    make_site: Callable[..., Site], program: type[Proxy], engine: Engine
+) -> None:
+    site = make_site(program.short_silence)
+    await site.open_with(Habit.DIES_IN_THE_HEAD)
+    page = engine.control.open(site.proxy.url, "/events", report_to="")
+    await page.until(lambda: len(page.of("error")) > RETURNS, "tries in vain")
+    assert CLOSED not in {report.state for report in page.of("error")}
+    page.close()
+
+
+async def test_a_reload_of_the_proxy_cuts_no_stream_of_a_browser(
+    site: Site, open_page: OpenPage, engine: Engine, publisher: Nats
+) -> None:
+    page = open_page()
+    await page.has("position")
+    relay = await Relay(engine.control.port).start()
+    await site.move(relay.port, lambda _: relay.connections > 0)
+    await publish(publisher, "1")
+    await page.has_data("1")
+    assert len(page.of("open")) == 1
+    await relay.stop()
 
 
 async def test_a_browser_goes_on_at_the_other_pod(site: Site, open_page: OpenPage, publisher: Nats) -> None:
