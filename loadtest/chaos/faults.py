@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from signal import SIGKILL, SIGTERM
 
 import nats.errors as nats_errors
@@ -131,10 +131,7 @@ async def overflow(stage: Stage, fault: Fault) -> str:
 
 
 async def shed(stage: Stage, fault: Fault) -> str:
-    closed = sum(
-        await asyncio.gather(*(_shed(pod, fault.share, stage.options.window_seconds / 2) for pod in stage.pods))
-    )
-    return f"{closed} streams"
+    return f"{await _shed(stage, stage.pods, fault.share)} streams"
 
 
 async def nats(stage: Stage, fault: Fault) -> str:
@@ -241,7 +238,7 @@ async def recreated(stage: Stage, fault: Fault) -> str:
     stage.publisher.go_on()
     draw, moved = random.Random(fault.seed), 0
     for _ in range(MOVES):
-        moved += sum(await asyncio.gather(*(_shed(pod, fault.share, 0.3) for pod in stage.pods)))
+        moved += await _shed(stage, stage.pods, fault.share)
         moved += await stage.clients.reset(stage.part_of(fault.share / 3), draw.randrange(2**31))
         await asyncio.sleep(draw.uniform(0.3, 0.7))
     await _following(stage)
@@ -292,12 +289,17 @@ SUDDEN = frozenset({"kill", "blackout", "reload"})
 
 
 async def _shed_beside(stage: Stage, pod: Pod, share: float) -> int:
-    """All others close some of their streams within half a second."""
-    return sum(await asyncio.gather(*(_shed(each, share, 0.5) for each in stage.pods if each is not pod)))
+    """All others close some of their streams."""
+    return await _shed(stage, [each for each in stage.pods if each is not pod], share)
 
 
-async def _shed(pod: Pod, share: float, window: float) -> int:
-    """Raises no error where the pod is away just now."""
+async def _shed(stage: Stage, pods: Sequence[Pod], share: float) -> int:
+    """Some pods close a share of their streams, as fast as the budget allows; returns how many, as far as they answer."""
+    window = stage.options.window_seconds * share
+    return sum(await asyncio.gather(*(_shed_one(pod, share, window) for pod in pods)))
+
+
+async def _shed_one(pod: Pod, share: float, window: float) -> int:
     try:
         count = round(int((await pod.ask("GET", "/load"))["streams"]) * share)
         await pod.ask("POST", "/shed", {"count": count, "window_seconds": window})

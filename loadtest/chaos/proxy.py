@@ -67,7 +67,7 @@ class Proxy:
         lines = (f"    server pod-{pod.number} 127.0.0.1:{pod.port} check port {pod.admin_port} inter 200ms fall 1 rise 1"
                  for pod in pods)  # fmt: skip
         text = CONFIG.format(
-            maxconn=2 * clients + 1000,
+            maxconn=clients + clients // 10 + 200,
             folder=folder,
             port=self.port,
             base=retry_ms,

@@ -13,7 +13,7 @@ from loadtest.chaos.figures import MUST_BE_ZERO
 
 pytestmark = [pytest.mark.usefixtures("fanbench"), pytest.mark.timeout(400)]
 
-SHORT = ("--minutes", "1", "--clients", "300", "--rate", "20", "--budget", "150")
+SHORT = ("--minutes", "1", "--clients", "300", "--pods", "2", "--rate", "25", "--budget", "200")
 
 
 def make_chaos(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
