@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from loadtest.bench.processes import Driver
-from loadtest.chaos.traffic import BUFFER, MEAN_EVENT_BYTES, SLOW_BUFFER, Kind
+from loadtest.chaos.traffic import BUFFER, MEAN_EVENT_BYTES, Kind
 
 OPEN_SECONDS = 70.0
 PORTION_BYTES = 1024
@@ -40,8 +40,7 @@ class Clients:
             if kind.json:
                 values["format"] = "json"
             if kind.rate:
-                slow = int(max(kind.rate * rate * MEAN_EVENT_BYTES, PORTION_BYTES))
-                values |= {"rate": slow, "rcvbuf": SLOW_BUFFER}
+                values["rate"] = int(max(kind.rate * rate * MEAN_EVENT_BYTES, PORTION_BYTES))
             placed = int((await self._ask("open", "opened", values, OPEN_SECONDS))["placed"])
         return placed
 

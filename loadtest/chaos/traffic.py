@@ -59,8 +59,8 @@ class Kind:
         return f"/events?{self.query}" if self.query else "/events"
 
 
-BUFFER, SLOW_BUFFER = 16_384, 4096
-"""Receive buffers: what a client does not read soon stands in the pod's way, and slow readers are there for that."""
+BUFFER = 16_384
+"""Receive buffer: what a client does not read soon stands in the pod's way. With much less, TCP would set the pace."""
 
 KINDS = (
     Kind("plain", 0.46),
@@ -73,7 +73,7 @@ KINDS = (
     Kind("interval", 0.05, "interval=500"),
     Kind("latest", 0.05, "interval=700&latest=true", latest=True),
     Kind("latest-orders", 0.04, "subject=events.order.*&interval=1500&latest=true", frozenset(ORDERS), latest=True),
-    Kind("slow", 0.04, rate=2.0),
+    Kind("slow", 0.04, rate=3.0),
 )
 
 

@@ -6,11 +6,12 @@ and all of the lane shares the channel's cursor. Everybody else has a cursor of 
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from ssecast.frame import Format, Frame, chunked, wire_of
 from ssecast.log import EventLog
-from ssecast.subjects import matches
+from ssecast.subjects import matcher
 
 PENDING_MAX = 4096
 """An interval channel holds back at most this many frames; then it flushes ahead of its time."""
@@ -97,7 +98,10 @@ class Batch(NamedTuple):
 
 
 class Egress:
-    """What the channels of a pod share on the way out: the effect, who can go on, who cannot, and what was sent."""
+    """What the channels of a pod share on the way out: the effect, who can go on, who cannot, and what was sent.
+
+    looked: frames of a log that were looked at to find those of a channel.
+    """
 
     def __init__(self, write_many: WriteMany, batch_bytes: int) -> None:
         self.write_many, self.batch_bytes = write_many, batch_bytes
@@ -105,7 +109,7 @@ class Egress:
         self.ready: dict[Subscriber, None] = {}
         self.blocked: dict[Subscriber, float] = {}
         self.batches: dict[tuple[Want, EventLog, int, int], Batch] = {}
-        self.frames = self.bytes = 0
+        self.frames = self.bytes = self.looked = 0
 
     def sent(self, frames: int, size: int, streams: int = 1) -> None:
         self.frames += frames * streams
@@ -128,6 +132,7 @@ class Channel:
         self.flushed_at = float("-inf")
         self._pending: list[Frame] = []
         self._wire = wire_of[want.format]
+        self._has_wildcards = any("*" in subject or ">" in subject for subject in want.subjects)
 
     @property
     def pending(self) -> bool:
@@ -285,25 +290,43 @@ class Channel:
         return kept[key]
 
     def _read(self, log: EventLog, cursor: int, upto: int) -> Batch:
-        frames, upto = self._matching(log, cursor, upto)
+        frames, looked_upto = self._matching(log, cursor, upto)
+        if self.want.latest:
+            frames = _newest_in(log, frames, upto)
+        upto = looked_upto
         if not frames:
             return Batch(b"", 0, upto, 0)
-        parts = self._slices(self._newest(frames))
+        parts = self._slices(frames)
         first = next(parts)
         told = first[-1].seq
         return Batch(self._framed(first), len(first), told if next(parts, None) else upto, told)
 
     def _matching(self, log: EventLog, cursor: int, upto: int) -> tuple[list[Frame], int]:
         """The channel's frames after cursor, and the seq up to which that was looked for."""
-        subjects = self.want.subjects
-        if not any("*" in subject or ">" in subject for subject in subjects):
-            found = [frame for subject in subjects for frame in log.of_subject(subject, cursor, upto)]
-            return sorted(found, key=lambda frame: frame.seq), upto
-        limit = len(log) if self.want.latest else SCAN_MAX
-        frames = log.after(cursor, upto, limit)
-        if frames and len(frames) == limit:
+        found = None if self._has_wildcards else self._by_index(log, cursor, upto)
+        if found is not None:
+            return found, upto
+        frames = log.after(cursor, upto, SCAN_MAX)
+        self.egress.looked += len(frames)
+        if len(frames) == SCAN_MAX:
             upto = frames[-1].seq
-        return [frame for frame in frames if any(matches(p, frame.subject) for p in subjects)], upto
+        return [frame for frame in frames if self._fits(frame.subject)], upto
+
+    def _by_index(self, log: EventLog, cursor: int, upto: int) -> list[Frame] | None:
+        """The same by the log's index of subjects; None where that would take longer than to look at every frame."""
+        found: list[Frame] = []
+        for subject in self.want.subjects:
+            frames = log.of_subject(subject, cursor, upto, SCAN_MAX // len(self.want.subjects))
+            if frames is None:
+                return None
+            found += frames
+        self.egress.looked += len(found)
+        return sorted(found, key=lambda frame: frame.seq)
+
+    @cached_property
+    def _fits(self) -> Callable[[str], object]:
+        self.egress.looked += SCAN_MAX  # what it costs to make it
+        return matcher(self.want.subjects)
 
     def _newest(self, frames: list[Frame]) -> list[Frame]:
         """With `latest` only the newest frame of each subject, in sequence order."""
@@ -327,3 +350,9 @@ class Channel:
     def _framed(self, frames: Sequence[Frame]) -> bytes:
         wire = self._wire
         return self.wrap(b"".join([wire(frame) for frame in frames]))
+
+
+def _newest_in(log: EventLog, frames: Sequence[Frame], upto: int) -> list[Frame]:
+    """Those of the frames after which their subject has no other up to upto."""
+    newest = {subject: log.newest_of(subject, upto) for subject in {frame.subject for frame in frames}}
+    return [frame for frame in frames if frame.seq == newest[frame.subject]]

@@ -21,9 +21,10 @@ from ssecast.subjects import SubjectTrie
 TICK = 0.1
 """Seconds between two ticks: the grain of heartbeats, ages, stalls and drains."""
 
-ADVANCES_PER_FLUSH, ADVANCE_BYTES = 256, 1 << 20
-"""Streams behind that one flush brings forward by a batch, and bytes after which it stops: bounds how long live events
-wait for a resume storm. A megabyte is about a millisecond of the kernel's time."""
+ADVANCES_PER_FLUSH, ADVANCE_BYTES, ADVANCE_LOOKS = 256, 1 << 20, 8192
+"""Streams behind that one flush brings forward by a batch, and bytes and looks at frames after which it stops: bounds how
+long live events wait for a resume storm. A megabyte is about a millisecond of the kernel's time, and so are a thousand
+looks of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +332,9 @@ class Hub:
 
     def _advance_some(self) -> None:
         ready = self.egress.ready
-        enough = self.egress.bytes + ADVANCE_BYTES
+        enough, too_long = self.egress.bytes + ADVANCE_BYTES, self.egress.looked + ADVANCE_LOOKS
         for sub in list(islice(ready, ADVANCES_PER_FLUSH)):
-            if self.egress.bytes >= enough:
+            if self.egress.bytes >= enough or self.egress.looked >= too_long:
                 return
             del ready[sub]
             if self._fell_off(sub):  # not slow: it waited for its turn, and the log was faster

@@ -77,16 +77,29 @@ class EventLog:
         end = min(bisect_right(self._seqs, upto, at), at + max_frames)
         return cast(list[Frame], self._frames[at:end])  # only slots before _first are empty
 
-    def of_subject(self, subject: str, seq: int, upto: int) -> list[Frame]:
-        """The subject's frames with seq < frame.seq <= upto; costs what they cost, not what the log costs."""
+    def of_subject(self, subject: str, seq: int, upto: int, most: int) -> list[Frame] | None:
+        """The subject's frames with seq < frame.seq <= upto; costs what they cost, not what the log costs.
+
+        None where more than `most` frames would have to be looked at: then the log is read faster from its other end.
+        """
         found: list[Frame] = []
         frame = self._newest.get(subject)
         while frame is not None and frame.seq > seq:
+            if not most:
+                return None
+            most -= 1
             if frame.seq <= upto:
                 found.append(frame)
             frame = self._at(frame.previous)
         found.reverse()
         return found
+
+    def newest_of(self, subject: str, upto: int) -> int:
+        """The seq of the subject's newest frame with seq <= upto; 0 where the log holds none."""
+        frame = self._newest.get(subject)
+        while frame is not None and frame.seq > upto:
+            frame = self._at(frame.previous)
+        return frame.seq if frame else 0
 
     def _at(self, seq: int) -> Frame | None:
         """The frame with this seq where the log still holds it (an evicted one is at or below the floor)."""

@@ -223,7 +223,10 @@ class Resumer:
             for waiter in waiting:
                 self._gap(waiter, self.hub.log.floor, "too_far")
             return
-        first = (await jetstream.state()).first if backfill.jumped else 0
+        after = await jetstream.state()
+        if after.epoch != state.epoch:
+            raise Broken("the stream was made anew meanwhile, perhaps before the consumer was made")
+        first = after.first if backfill.jumped else 0
         if self.hub.breaks.total() != breaks:
             raise Broken("there was a break meanwhile")
         self._segments.add(backfill.segment)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from nats.aio.client import Client as Nats
@@ -319,6 +320,32 @@ async def test_a_stream_made_anew_while_a_resume_waits_is_a_gap_of_epoch(
         await publish(publisher, 1, 2)
         await until(lambda: stream.data[-1:] == ["2"], "what is live")
         assert stream.reasons == ["epoch"]
+
+
+async def test_a_stream_made_anew_just_before_its_backfill_begins_is_a_gap_of_epoch(
+    nats_server: EmbeddedNats, publisher: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer is one of the new stream, and finds nothing there, or other events: none of it is what was asked for."""
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100)
+        jetstream = rig.source.jetstream
+        assert jetstream is not None
+        create_consumer = jetstream.create_consumer
+
+        async def too_late(*arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(jetstream, "create_consumer", create_consumer)
+            config = await config_of(publisher)
+            await publisher.jetstream().delete_stream("ssecast")
+            await publisher.jetstream().add_stream(config)
+            return await create_consumer(*arguments, **named)
+
+        monkeypatch.setattr(jetstream, "create_consumer", too_late)
+        stream = rig.open(rig.at(5))
+        await told(stream)
+        await publish(publisher, 1, 2)
+        await until(lambda: stream.data[-1:] == ["2"], "what is live")
+        assert stream.reasons == ["epoch"]
+        assert stream.data == ["1", "2"]
 
 
 async def test_a_position_of_a_stream_that_this_pod_has_yet_to_hear_of_waits_until_it_does(

@@ -67,7 +67,12 @@ class LogMachine(RuleBasedStateMachine):
         wanted = [frame for frame in self.model if seq < frame.seq <= seq + span]
         assert list(self.log.after(seq, seq + span, most)) == wanted[:most]
         for subject in "abcd":
-            assert self.log.of_subject(subject, seq, seq + span) == [f for f in wanted if f.subject == subject]
+            own = [f for f in wanted if f.subject == subject]
+            assert self.log.of_subject(subject, seq, seq + span, 99) == own
+            newer = sum(f.subject == subject and f.seq > seq for f in self.model)
+            assert self.log.of_subject(subject, seq, seq + span, most) == (own if newer <= most else None)
+            until = [f.seq for f in self.model if f.subject == subject and f.seq <= seq]
+            assert self.log.newest_of(subject, seq) == max(until, default=0)
 
     @invariant()
     def agrees_on_its_limits(self) -> None:

@@ -5,7 +5,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ssecast.subjects import SubjectTrie, collide, common, contains, covered, intersection, matches, problem, reduce
+from ssecast.subjects import (
+    SubjectTrie,
+    collide,
+    common,
+    contains,
+    covered,
+    intersection,
+    matcher,
+    matches,
+    problem,
+    reduce,
+)
 from tests.properties import naive
 from tests.properties.naive import PATTERNS, SUBJECTS
 
@@ -55,6 +66,17 @@ def test_what_is_common_is_what_both_sides_mean_and_none_is_idle(some: list[str]
     assert set().union(*(MEANING[p] for p in found)) == both
     assert found == reduce(found)
     assert sorted(common(others, some)) == sorted(found)
+
+
+ODD = [*SUBJECTS, *naive.paths("ab*>", 3), "", "a.", ".a", "a..b", "a\n", "a.\n", "a.b\x85.c", "a+b", "(a)"]
+
+
+@given(st.lists(st.one_of(patterns, st.sampled_from(["a+b.>", "(a).*", "a|b", "[ab].>", "a\\d", "\n.>"])), min_size=1))
+@example(["a"])
+@example(["a.*", "a.>"])
+def test_many_patterns_at_once_match_as_each_does(several: list[str]) -> None:
+    fits = matcher(several)
+    assert [bool(fits(subject)) for subject in ODD] == [any(matches(p, subject) for p in several) for subject in ODD]
 
 
 @given(st.lists(patterns, max_size=6))

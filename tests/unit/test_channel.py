@@ -274,14 +274,29 @@ def test_latest_sends_the_newest_of_each_subject_in_order() -> None:
     assert ids(desk.kernel.sent_to(3)) == ids(late.text) == ["e-2", "e-3", "e-4"]
 
 
-def test_latest_looks_at_the_whole_log_at_once() -> None:
-    """Part by part it would send what is out of date."""
-    desk = Desk(plain(latest=True))
+@pytest.mark.parametrize("pattern", [">", "a"])
+def test_latest_reads_part_by_part_and_sends_nothing_that_is_out_of_date(pattern: str) -> None:
+    desk = Desk(plain(pattern, latest=True))
     for seq in range(1, SCAN_MAX + 2):
         desk.append("a", seq)
     sub = desk.behind(0)
-    desk.channel.advance(sub)
+    assert not desk.channel.advance(sub)
+    assert (sub.cursor, sub.writes) == (SCAN_MAX, [])
+    assert desk.channel.advance(sub)
     assert ids(sub.text) == [f"e-{SCAN_MAX + 1}"]
+
+
+def test_a_subject_with_many_frames_is_read_part_by_part() -> None:
+    """From its newest frame backwards would be the whole way for every batch."""
+    desk = Desk(plain("a", "b"))
+    for seq in range(1, SCAN_MAX + 1):
+        desk.append("ab"[seq % 2], seq)
+    desk.append("b", SCAN_MAX + 1)
+    sub = desk.behind(0)
+    assert not desk.channel.advance(sub)
+    assert sub.cursor == SCAN_MAX
+    assert desk.channel.advance(sub)
+    assert ids(sub.text) == [f"e-{seq}" for seq in range(1, SCAN_MAX + 2)]
 
 
 def test_a_segment_is_read_only_as_far_as_the_lane_has_come() -> None:

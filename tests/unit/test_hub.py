@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ssecast.channel import PENDING_MAX, Place, Want
+from ssecast.channel import PENDING_MAX, SCAN_MAX, Place, Want
 from ssecast.frame import Event, Position
-from ssecast.hub import ADVANCES_PER_FLUSH, TICK, Hub, HubOptions
+from ssecast.hub import ADVANCE_LOOKS, ADVANCES_PER_FLUSH, TICK, Hub, HubOptions
 from ssecast.log import EventLog
 from tests.properties.fakes import Recorder, RecordingKernel
 from tests.sse_parser import EventStreamParser, Message
@@ -700,6 +700,22 @@ def test_a_replay_that_waits_for_its_turn_is_looked_up_again_when_the_log_was_fa
     assert again == [(sub, 1) for sub in subs[ADVANCES_PER_FLUSH:]]
     assert all(sub.place is Place.WAITING for sub in subs[ADVANCES_PER_FLUSH:])
     assert not pod.closed
+
+
+def test_one_flush_looks_at_so_many_frames_and_live_events_come_first() -> None:
+    """A client may ask for subjects that nothing has, and every look costs the time of all others."""
+    pod = Pod(max_events=4 * SCAN_MAX)
+    pod.send(*[("a.b", seq) for seq in range(1, 3 * SCAN_MAX + 1)])
+    live = pod.join()
+    for number in range(20):
+        pod.join(Want((f"a.{number}.*",)), "e-0")
+    pod.send(("a.b", 3 * SCAN_MAX + 1))
+    looked = 0
+    while pod.flush(0.0) is not None:
+        assert ids(live)[-1] == f"e-{3 * SCAN_MAX + 1}"
+        assert pod.egress.looked - looked <= ADVANCE_LOOKS + 2 * SCAN_MAX
+        looked = pod.egress.looked
+    assert pod.egress.looked >= 20 * 3 * SCAN_MAX
 
 
 def test_while_an_interval_holds_events_back_the_heartbeat_is_a_comment() -> None:

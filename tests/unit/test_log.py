@@ -71,17 +71,19 @@ def test_a_subject_is_read_without_the_others() -> None:
     log = EventLog(4, 10**9, "e")
     for seq, subject in enumerate("abaabb", start=1):
         log.append(frame(seq, subject))
-    assert [each.seq for each in log.of_subject("a", 0, 99)] == [3, 4]
-    assert [each.seq for each in log.of_subject("b", 5, 99)] == [6]
-    assert [each.seq for each in log.of_subject("b", 0, 5)] == [5]
-    assert log.of_subject("c", 0, 99) == []
+    assert [each.seq for each in log.of_subject("a", 0, 99, 9) or ()] == [3, 4]
+    assert [each.seq for each in log.of_subject("b", 5, 99, 9) or ()] == [6]
+    assert [each.seq for each in log.of_subject("b", 0, 5, 9) or ()] == [5]
+    assert log.of_subject("c", 0, 99, 9) == []
+    assert log.of_subject("a", 0, 99, 1) is None
+    assert [log.newest_of("a", upto) for upto in (99, 3, 2)] == [4, 3, 0]
 
 
 def test_a_subject_whose_last_frame_is_gone_is_forgotten() -> None:
     log = EventLog(1, 10**9, "e")
     log.append(frame(1, "a"))
     log.append(frame(2, "b"))
-    assert log.of_subject("a", 0, 99) == []
+    assert log.of_subject("a", 0, 99, 9) == []
     assert list(log._newest) == ["b"]
 
 
@@ -89,7 +91,7 @@ def test_beginning_anew_drops_everything() -> None:
     log = log_of(1, 2)
     log.start("f", 1)
     assert (log.position, log.oldest, log.bytes, len(log)) == (Position("f", 1), Position("f", 1), 0, 0)
-    assert log.of_subject("a", 0, 99) == []
+    assert log.of_subject("a", 0, 99, 9) == []
 
 
 def test_the_front_of_the_lists_is_cut_now_and_then() -> None:
