@@ -18,6 +18,9 @@ DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 POURS = 500
 
 HEAD = b"Host: x\r\nAccept: text/event-stream\r\nConnection: close\r\n"
+BEGUN = b"data:\n\n\r\n"
+"""In the first block of a stream: its position."""
+
 STREAM = b"GET /events HTTP/1.1\r\n" + HEAD + b"\r\n"
 
 
@@ -60,13 +63,13 @@ class Peer:
                 await self.send(data)
             raise AssertionError(f"{POURS * len(data)} bytes were taken")
 
-    async def read(self, until: bytes = b"") -> bytes:
-        """What comes until it ends with `until`, or until the end of the connection; a reset is an end too."""
+    async def read(self, *ends: bytes) -> bytes:
+        """What comes until one of the ends is in it, or until that of the connection; a reset is one too."""
         data = b""
         with contextlib.suppress(ConnectionError):
             while piece := await asyncio.get_running_loop().sock_recv(self.sock, 65536):
                 data += piece
-                if until and data.endswith(until):
+                if any(end in data for end in ends):
                     break
         return data
 
@@ -99,11 +102,8 @@ def in_pieces(request: bytes) -> Iterable[bytes]:
     return request[:9], request[9:]
 
 
-def unsent_bytes(port: int, peer_port: int) -> int | None:
-    """What the kernel holds of the connection from one port to the other, sent and not acknowledged or not sent yet."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        ports = [int(address.rpartition(":")[2], 16) for address in fields[1:3]]
-        if ports == [port, peer_port]:
-            return int(fields[4].partition(":")[0], 16)
-    return None
+def unsent_bytes(port: int) -> dict[int, int]:
+    """What the kernel holds for each peer of a port, by the peer's port: sent and not acknowledged, or not sent yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    here = [fields for fields in lines if fields[1].endswith(f":{port:04X}")]
+    return {int(fields[2].rpartition(":")[2], 16): int(fields[4].partition(":")[0], 16) for fields in here}

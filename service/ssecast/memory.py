@@ -22,8 +22,12 @@ take 64Mi). The distance to LOW keeps the door from flapping with every stream t
 CRITICAL = 0.95
 """Share of the limit from which streams whose sockets are full are closed: the kernel would close all of them."""
 
-STREAM_BYTES = 16 * 2**10
-"""What a new stream is charged until the next look: twice what one takes at rest, in the pod and in the kernel."""
+STREAM_BYTES = 8 * 2**10
+"""What a new stream is charged until the next look: more than twice what one takes at rest, in the pod and in the kernel
+(3 KiB of the cgroup's memory each, 8,000 measured), for some of what is on its way to it."""
+
+FEW = 32
+"""With room for fewer streams than that, the mark counts as reached."""
 
 UNLIMITED = float("inf")
 
@@ -126,11 +130,11 @@ class Memory:
         tightest = max(readings, key=lambda reading: reading.share)
         self.limit, self.used = tightest
         self.is_critical = tightest.share >= CRITICAL
-        was_short, self.is_short = self.is_short, tightest.share >= (LOW if self.is_short else HIGH)
+        room = min(HIGH * reading.limit - reading.used for reading in readings) // STREAM_BYTES
+        was_short, self.is_short = self.is_short, tightest.share >= LOW if self.is_short else room < FEW
         if self.is_short is not was_short:
             self._say()
-        room = min(HIGH * reading.limit - reading.used for reading in readings)
-        self.most_streams = 0 if self.is_short else streams + max(0, int(room)) // STREAM_BYTES
+        self.most_streams = 0 if self.is_short else streams + room
 
     def _say(self) -> None:
         say, event = (log.warning, "memory is short") if self.is_short else (log.info, "memory suffices again")

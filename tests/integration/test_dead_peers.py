@@ -10,7 +10,7 @@ from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, until
-from tests.peers import STREAM, Peer
+from tests.peers import BEGUN, STREAM, Peer
 
 MakePod = Callable[..., Pod]
 MINUTE = 60.0
@@ -23,7 +23,7 @@ async def vanished(pod: Pod, count: int) -> list[Peer]:
     peers = [await Peer.connect(pod.port) for _ in range(count)]
     for peer in peers:
         await peer.send(STREAM)
-        assert await peer.read(until=b"data:\n\n\r\n")
+        assert await peer.read(BEGUN)
     for peer in peers:
         peer.vanish()
     return peers

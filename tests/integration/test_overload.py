@@ -9,7 +9,7 @@ import pytest
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, until
-from tests.peers import STREAM, Peer, exchange, in_pieces
+from tests.peers import BEGUN, STREAM, Peer, exchange, in_pieces
 
 MakePod = Callable[..., Pod]
 CURL = STREAM.replace(b"text/event-stream", b"*/*")
@@ -82,7 +82,7 @@ async def opens(port: int, request: bytes, way: str) -> bool:
     """Whether a stream is opened, which then stays open as long as the test."""
     peer = await Peer.connect(port)
     await peer.send(*WAYS[way](request))
-    data = await peer.read(until=b"data:\n\n\r\n")
+    data = await peer.read(BEGUN)
     return b"event: position" in data
 
 
@@ -121,7 +121,7 @@ async def stays(port: int, request: bytes) -> None:
     """A stream that its client closes in good order."""
     peer = await Peer.connect(port)
     await peer.send(request)
-    await peer.read(until=b"data:\n\n\r\n")
+    await peer.read(BEGUN)
     peer.close()
 
 
@@ -129,7 +129,7 @@ async def resets(port: int, *pieces: bytes, reads: bool = False) -> None:
     peer = await Peer.connect(port)
     await peer.send(*pieces)
     if reads:
-        await peer.read(until=b"data:\n\n\r\n")
+        await peer.read(BEGUN)
     peer.reset()
 
 
@@ -187,7 +187,7 @@ async def test_a_storm_never_opens_more_streams_than_there_are_and_ends_none_tha
     async def one(number: int) -> None:
         peer = await Peer.connect(pod.port)
         await peer.send(*(in_pieces(STREAM) if number % 3 == 0 else (STREAM,)))
-        answers.append(await peer.read(until=b"data:\n\n\r\n"))
+        answers.append(await peer.read(BEGUN))
 
     await asyncio.gather(*[one(number) for number in range(600)])
     refused = [answer for answer in answers if answer.endswith(b": full, come back\n\n")]

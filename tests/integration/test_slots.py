@@ -19,7 +19,7 @@ from ssecast.pump import Pump
 from ssecast.sockets import Flusher, bind
 from ssecast.visitors import Visitors
 from tests.harness import until
-from tests.peers import STREAM, Peer, exchange, in_pieces
+from tests.peers import BEGUN, STREAM, Peer, exchange, in_pieces
 
 BROKEN = STREAM.replace(b"Host", b"Last-Event-ID: e-1\r\nHost")
 
@@ -84,7 +84,7 @@ async def test_a_request_that_fails_in_the_pod_loses_its_connection_and_keeps_no
     assert not front.visitors.present
     peer = await Peer.connect(port)
     await peer.send(STREAM)
-    assert b"event: position" in await peer.read(until=b"data:\n\n\r\n")
+    assert b"event: position" in await peer.read(BEGUN)
 
 
 async def test_on_another_server_a_failure_gives_the_slot_back_too(front: Front) -> None:
@@ -153,7 +153,7 @@ async def test_who_was_let_in_and_then_had_to_wait_for_its_head_is_turned_away_w
     peers = [await Peer.connect(port) for _ in range(3)]
     for peer in peers:
         await peer.send(STREAM)
-        await peer.read(until=b"data:\n\n\r\n")
+        await peer.read(BEGUN)
     held.set()
     await late
     assert front.hub.streams == 3

@@ -14,7 +14,6 @@ PAGE = (DOCUMENTS / "README.md").read_text()
 LIFE = {  # the limits that a stream must not meet before its pod ends it, in minutes
     "nginx.conf": r"worker_shutdown_timeout (\d+)m;",
     "haproxy.cfg": r"hard-stop-after (\d+)m\n",
-    "Caddyfile": r"grace_period (\d+)m\n",
 }
 SILENCE = {
     "nginx.conf": r"proxy_read_timeout (\d+)s; .*HEARTBEAT",
