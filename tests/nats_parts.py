@@ -138,6 +138,15 @@ class Audience:
             assert [gap["reason"] for gap in client.gaps] == list(reasons)
 
 
+async def flood(client: Nats, subject: str, count: int) -> None:
+    """Publishes more than sockets hold: numbered events of 16 KB."""
+    for number in range(count):
+        await client.publish(subject, b"x%08d" % number + b"." * 16_000)
+        if number % 100 == 99:
+            await client.flush(30)
+    await client.flush(30)
+
+
 def log_lines(pod: Pod) -> list[dict[str, Any]]:
     """What the pod logged; every line is JSON, and a traceback is none."""
     return [json.loads(line) for line in pod.log.read_text().splitlines()]
@@ -181,6 +190,8 @@ class Way:
 
     def __init__(self) -> None:
         self.swallows = False
+        self.flows = asyncio.Event()
+        self.flows.set()
 
 
 class Wire:
@@ -223,6 +234,11 @@ class Wire:
         for way in self._open.values():
             way.swallows = up if way in self._up else down
 
+    def dam(self) -> None:
+        """Nobody takes what the pod sends any more: it fills the buffers."""
+        for way in self._up:
+            way.flows.clear()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuses:
             writer.transport.abort()
@@ -243,6 +259,7 @@ class Wire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1024 if self.delay else self.CHUNK):
+                await way.flows.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 if not way.swallows:

@@ -315,7 +315,9 @@ def _streams(pod: Pod) -> int:
 async def _settled(stage: Stage, *, exactly: bool = False) -> None:
     behind = await stage.settle(exactly=exactly)
     if behind:
-        raise Unsettled(f"{behind} clients had not come to the stream's head after {SETTLE_SECONDS:.0f} s")
+        raise Unsettled(
+            f"{behind} clients had not come to the stream's head, and for {SETTLE_SECONDS:.0f} s nothing came"
+        )
 
 
 async def _empty(stage: Stage) -> None:

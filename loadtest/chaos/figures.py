@@ -32,7 +32,7 @@ MUST_BE_ZERO = {
     "missing_gaps": "missing gaps",
     "gave_up": "clients that gave up for good",
     "never_begun": "clients that were never given a position",
-    "unsettled": "clients that had not come to the stream's head at the end",
+    "unsettled": "clients that had not come to the stream's head at the end of a part",
     "not_carried_out": "faults that could not be carried out",
     "pods_died": "pods that ended by themselves",
     "tracebacks": "tracebacks in the pods' logs",

@@ -77,7 +77,7 @@ class Outcome:
     """Of each pod: (seconds of the monotonic clock, streams, resident bytes, open files)."""
     attempts: int = 0
     unsettled: int = 0
-    """Clients that had not come to the stream's head at the end."""
+    """Clients that had not come to the stream's head at the end of a part."""
 
 
 def planned(options: Options, *, proxy: bool) -> tuple[list[Fault], list[Fault]]:
@@ -174,9 +174,10 @@ async def _grow_quiet(stage: Stage, outcome: Outcome, tell: Tell) -> None:
         raise RuntimeError(
             f"{stage.publisher.in_flight} events were not acknowledged in {SETTLE_SECONDS:.0f} s"
         ) from None
-    outcome.unsettled = await stage.settle()
-    if outcome.unsettled:
-        tell(f"{outcome.unsettled} clients have not come to the stream's head")
+    behind = await stage.settle()
+    outcome.unsettled += behind
+    if behind:
+        tell(f"{behind} clients have not come to the stream's head")
 
 
 async def _weigh(stage: Stage, before: list[PodWeight], *, empty: bool) -> list[PodWeight]:

@@ -30,7 +30,9 @@ KEPT_SECONDS = 3600.0
 """How long the stream keeps events, but for the faults that are about it."""
 
 DUPLICATE_SECONDS = 120.0
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS, SETTLE_MOST_SECONDS = 60.0, 600.0
+"""How long nothing may come to clients that are behind, and how long they may take in all: machines differ."""
+
 POLL_SECONDS = 0.2
 SAMPLE_SECONDS = 1.0
 FOR_CHANCE = 1.25
@@ -166,13 +168,17 @@ class Stage:
 
     async def settle(self, *, exactly: bool = False) -> int:
         """Waits until every client has come to the stream's head, or is known to stand exactly there; returns how many
-        have not in time. Nothing may be published meanwhile."""
+        have not, when nothing has come to any of them for a while. Nothing may be published meanwhile."""
         epoch, seq, _ = await self.head()
-        deadline = time.monotonic() + SETTLE_SECONDS
+        longest, before = time.monotonic() + SETTLE_MOST_SECONDS, (0, 0)
+        moved_at = time.monotonic()
         while True:
-            behind = int((await self.clients.report(epoch, seq, exactly=exactly))["behind"])
-            if not behind or time.monotonic() > deadline:
-                return behind
+            report = await self.clients.report(epoch, seq, exactly=exactly)
+            now, state = time.monotonic(), (int(report["behind"]), int(report["deliveries"]))
+            if state != before:
+                before, moved_at = state, now
+            if not state[0] or now - moved_at > SETTLE_SECONDS or now > longest:
+                return state[0]
             await asyncio.sleep(POLL_SECONDS)
 
     def part_of(self, share: float) -> int:

@@ -51,8 +51,12 @@ class Core:
         if client is None or not client.is_connected:
             raise JetStreamError("NATS is not connected")
         try:
-            await client.publish(subject, data, headers={EVENT_NAME: name} if name else None)
-            await client.flush(FLUSH_SECONDS)
+            # nats-py waits without end for a connection that takes nothing any more.
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await client.publish(subject, data, headers={EVENT_NAME: name} if name else None)
+                await client.flush(FLUSH_SECONDS)
+        except TimeoutError:
+            raise JetStreamError(f"NATS has not answered within {FLUSH_SECONDS} s") from None
         except nats.errors.MaxPayloadError as error:
             raise too_large(client) from error
         except (nats.errors.Error, OSError) as error:

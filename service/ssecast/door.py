@@ -131,11 +131,11 @@ class Doorman(asyncio.Protocol):
     would read in another way; a head in pieces, another method, a body, an upgrade, an error: uvicorn's.
     """
 
-    __slots__ = ("_arguments", "_data", "_door", "_until", "_visitors", "deadline", "owes", "server_state", "transport")
+    __slots__ = ("_arguments", "_data", "_door", "_until", "_visitors", "deadline", "server_state", "transport")
 
+    owes = "head"
     transport: asyncio.Transport
     deadline: float | None
-    owes: str
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class Doorman(asyncio.Protocol):
 
     def _call_uvicorn(self, data: bytes) -> None:
         protocol = HandoffProtocol(*self._arguments)
-        protocol.deadline, protocol.owes = self._until, self.owes
+        protocol.deadline = self._until
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
         self.transport.resume_reading()

@@ -256,7 +256,7 @@ class Events:
         want, requested = parse_want(query, self.options.subjects, grant.subscribe)
         last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
         lifetime = self.options.max_age * random.uniform(0.8, 1.0)
-        client = self.limits.client(grant.subject, _address(scope))
+        client = self.limits.client(grant.subject, _address(scope)) if self.limits.per_client else ""
         end_by = _end_by(grant.expires_at) if grant.expires_at else 0.0
         return EventStream(
             self.hub,

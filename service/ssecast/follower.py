@@ -201,6 +201,8 @@ class Follower:
                 await self._look(feed)
                 unanswered = 0
             except JetStreamError as error:
+                if feed.broken.done():  # nats-py may have swallowed the cancellation that came with it
+                    return
                 unanswered += isinstance(error, Unanswered)
                 self._report.trouble(str(error))
         feed.fail("unanswered")

@@ -46,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     deadline: float | None = None
-    owes = ""
+    owes = "head"
     _answering: RequestResponseCycle | None = None
 
     def __init__(

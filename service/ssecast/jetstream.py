@@ -3,6 +3,7 @@
 Raw requests where nats-py discards what is needed (nanoseconds, the `num_pending` of a creation).
 """
 
+import asyncio
 import json
 import re
 import secrets
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from ssecast.subjects import covered, reduce
@@ -328,10 +330,10 @@ class JetStream:
         self, subject: str, payload: bytes, seconds: float, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         try:
-            answer = json.loads((await self.client.request(subject, payload, seconds, headers=headers)).data)
+            answer = json.loads((await self._ask(subject, payload, seconds, headers)).data)
         except nats.errors.NoRespondersError:
             raise JetStreamError(self._nobody(subject)) from None
-        except nats.errors.TimeoutError:
+        except TimeoutError:
             raise self._unanswered(subject, seconds) from None
         except nats.errors.MaxPayloadError as error:
             raise too_large(self.client) from error
@@ -344,6 +346,18 @@ class JetStream:
             code = int(said.get("err_code", 0))
             raise JetStreamError(DISABLED if code in NOT_ENABLED else str(said.get("description", said)), code)
         return answer
+
+    async def _ask(self, subject: str, payload: bytes, seconds: float, headers: dict[str, str] | None) -> Msg:
+        """nats-py waits without end for a connection that takes nothing any more, and swallows a cancellation then."""
+        asking = asyncio.ensure_future(self.client.request(subject, payload, seconds, headers=headers))
+        asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())  # nobody else may look at it
+        try:
+            await asyncio.wait({asking}, timeout=seconds + 1)
+            if not asking.done():
+                raise nats.errors.TimeoutError
+            return asking.result()
+        finally:
+            asking.cancel()
 
     def _unanswered(self, subject: str, seconds: float) -> JetStreamError:
         denial = self._denied.pop(subject.lower(), None) or self._denied.get("")

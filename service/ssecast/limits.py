@@ -34,11 +34,11 @@ class Limits:
 
     def closed(self) -> str | None:
         """Why no stream at all would be taken now; None where there is room."""
-        streams = self.hub.streams
         if self._starting():
             return "starting"
         if self.hub.is_draining:
             return "draining"
+        streams = self.hub.wheel.count
         if streams >= self.capacity:
             return "full"
         if streams >= self._memory.most_streams:
@@ -54,9 +54,7 @@ class Limits:
         return CLIENT if client and 0 < self.per_client <= self.hub.clients[client] else None
 
     def client(self, subject: str, address: str) -> str:
-        """The name under which streams are counted: the token's subject, else the address; empty if nobody counts."""
-        if not self.per_client:
-            return ""
+        """The name under which streams are counted, where somebody counts: the token's subject, else the address."""
         return f"subject {subject}" if subject else network(address[:LONGEST_ADDRESS])
 
 

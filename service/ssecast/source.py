@@ -22,6 +22,9 @@ from ssecast.jetstream import NEEDED, Denial, JetStream, JetStreamError, StreamL
 SHORT_LIFE_SECONDS = 5.0
 """A connection that breaks sooner was no success: the next attempt waits longer."""
 
+CLOSED_SECONDS = 1.0
+"""Between two looks whether the connection is closed."""
+
 UNANSWERED_MAX = 3
 """So many requests in a row without an answer end a connection."""
 
@@ -198,14 +201,23 @@ class Source:
 
     async def _on_closed(self) -> None:
         connection = self.nc
+        if connection is not None:  # else closed by ourselves
+            error = connection.last_error
+            why = self.options.address.why(error) if error is not None else "it was closed"
+            self.trouble(f"the connection to NATS at {connection.server.label} broke: {why}")
+        self._disconnected()
+
+    def _disconnected(self) -> None:
         self._closed.set()
-        if connection is None:  # closed by ourselves
-            return
-        why = self.options.address.why(connection.last_error) if connection.last_error is not None else "it was closed"
-        self.trouble(f"the connection to NATS at {connection.server.label} broke: {why}")
         self._core.disconnected()
         if self.jetstream is not None:
             self.jetstream.disconnected()
+
+    async def _notice_closed(self, connection: Connection) -> None:
+        """nats-py does not tell of every way to close: where the peer takes nothing any more, it waits before it does."""
+        while not connection.is_closed:  # noqa: ASYNC110 - there is no event: that is why
+            await asyncio.sleep(CLOSED_SECONDS)
+        await self._on_closed()
 
     async def _on_leaving(self) -> None:
         if self.nc is not None:
@@ -237,6 +249,13 @@ class Source:
     async def _follow(self, connection: Connection) -> None:
         """Until the connection is closed, or nobody answers over it: another server may know more."""
         self._closed.clear()
+        noticing = asyncio.create_task(self._notice_closed(connection))
+        try:
+            await self._live_on(connection)
+        finally:
+            noticing.cancel()
+
+    async def _live_on(self, connection: Connection) -> None:
         backoff, unanswered = Backoff(), 0
         while not connection.is_closed and unanswered < UNANSWERED_MAX:
             try:

@@ -1,5 +1,6 @@
 """Connections that are no stream yet, or never will be: what each owes, until when, and why any of them was closed."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -23,8 +24,9 @@ class Visitor(Protocol):
     the reason of its end."""
 
     deadline: float | None
-    owes: str
 
+    @property
+    def owes(self) -> str: ...
     def abort(self) -> None: ...
 
 
@@ -38,19 +40,16 @@ class Visitors:
         self.present: Collection[Visitor] = set()
         self.opened = 0
         self.closed: Counter[str] = Counter()
-        self._descriptors = descriptors
-        self._newest = 0
-
-    @property
-    def short_of_descriptors(self) -> bool:
-        return 0 < self._descriptors <= self._newest + SPARE_DESCRIPTORS
+        self.short_of_descriptors = False
+        self._enough = descriptors - SPARE_DESCRIPTORS if descriptors else sys.maxsize
+        self._last = self._enough + SPARE_DESCRIPTORS - LAST_DESCRIPTORS
 
     def came(self, visitor: Visitor, fd: int) -> None:
         """A new connection, which owes a head; where descriptors are short, some that have owed one for longest go."""
-        visitor.owes, visitor.deadline = "head", time.monotonic() + HEAD_SECONDS
+        visitor.deadline = time.monotonic() + HEAD_SECONDS
         self.opened += 1
-        self._newest = fd
-        if self.short_of_descriptors and not self._make_room(visitor) and fd + LAST_DESCRIPTORS >= self._descriptors:
+        self.short_of_descriptors = fd >= self._enough
+        if self.short_of_descriptors and not self._make_room(visitor) and fd >= self._last:
             self.end(visitor, "descriptors")
 
     def left(self, visitor: Visitor) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, until
-from tests.nats_parts import Audience, Publisher, Wire, connect, healthy, log_lines, troubled, troubles
+from tests.nats_parts import Audience, Publisher, Wire, connect, flood, healthy, log_lines, troubled, troubles
 
 MakePod = Callable[..., Pod]
 
@@ -111,6 +110,27 @@ async def test_a_connection_that_swallows_everything_is_found_dead(
     await audience.has(range(1, publisher.last + 1))
 
 
+@pytest.mark.parametrize("stream", ["ssecast", ""], ids=["JetStream", "core NATS"])
+async def test_a_connection_that_takes_nothing_any_more_is_left(
+    wire: Wire, make_pod: MakePod, nats_server: EmbeddedNats, stream: str
+) -> None:
+    """Publishing through the pod fills every buffer: the pod must not wait for what can never be sent."""
+    pod = await make_pod(wire.url, stream=stream, publish=True).start()
+    client = await Client.open(pod.port)
+    wire.dam()
+    large = b"x" * 1_000_000
+    posts = [asyncio.to_thread(pod.request, "POST", "/publish/events.large", large) for _ in range(24)]
+    answers = asyncio.gather(*posts)
+    await troubled(pod, "broke")
+    assert {status for status, _ in await answers} <= {202, 503}
+    await healthy(pod)
+    status, _ = await asyncio.to_thread(pod.request, "POST", "/publish/events.x", b"after")  # the wire needs this loop
+    assert status == 202
+    await until(lambda: client.data[-1:] == ["after"], "what comes after")
+    assert not client.ended
+    assert [gap["reason"] for gap in client.gaps] == ([] if stream else ["disconnected"])
+
+
 async def test_a_slow_connection_delivers_everything_late(wire: Wire, make_pod: MakePod, publisher: Publisher) -> None:
     """A kilobyte at a time: the pod falls behind, and comes to the end of it."""
     pod = await make_pod(wire.url).start()
@@ -167,15 +187,6 @@ async def test_a_pod_that_stood_still_in_core_mode_tells_a_gap(nats_server: Embe
     assert len(large) < 2000, "NATS kept it all: the test shows nothing"
     assert {gap["reason"] for gap in client.gaps} == {"disconnected"}
     await nats.close()
-
-
-async def flood(client: Nats, subject: str, count: int) -> None:
-    """Publishes more than sockets hold: numbered events of 16 KB."""
-    for number in range(count):
-        await client.publish(subject, b"x%08d" % number + b"." * 16_000)
-        if number % 100 == 99:
-            await client.flush(30)
-    await client.flush(30)
 
 
 async def test_an_overflowing_queue_of_a_real_pod_is_repaired_from_the_stream(

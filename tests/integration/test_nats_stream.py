@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, Relay, until
-from tests.nats_parts import Audience, Publisher, connect, healthy, troubled, troubles
+from tests.nats_parts import Audience, Publisher, connect, flood, healthy, troubled, troubles
 
 MakePod = Callable[..., Pod]
 
@@ -162,6 +163,35 @@ async def test_a_purge_under_a_live_pod_is_no_gap(
     await publisher.client.jetstream().delete_msg("ssecast", 20)
     await publisher.publish(10)
     await audience.has(range(1, 31))
+
+
+async def test_a_purge_of_what_a_frozen_pod_has_not_been_sent_yet_is_a_gap(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Publisher
+) -> None:
+    """Its consumer lives on, and passes over what is gone without a word: the pod must say it, and before the next event."""
+    pod = await make_pod(nats_server.url).start()
+    assert pod.process is not None
+    client = await Client.open(pod.port)
+    await publisher.publish(10)
+    await client.has(10)
+    pod.process.send_signal(signal.SIGSTOP)
+    await flood(publisher.client, "events.large", 1500)  # more than one window of flow control
+
+    async def stored() -> bool:
+        return (await publisher.client.jetstream().stream_info("ssecast")).state.last_seq == 1510
+
+    await until(stored, "the stream to have it all")
+    await publisher.client.jetstream().purge_stream("ssecast")
+    pod.process.send_signal(signal.SIGCONT)
+    await until(lambda: bool(client.gaps), "the gap")
+    large = [int(text[1:9]) for text in client.data if text.startswith("x")]
+    assert large == list(range(len(large)))
+    assert len(large) < 1500, "the pod was sent all of it: the test shows nothing"
+    await publisher.publish(1)
+    await until(lambda: client.data[-1] == "11", "the next event")
+    assert [gap["reason"] for gap in client.gaps] == ["expired"]
+    assert pod.metric('ssecast_source_restarts_total{reason="disconnected"}') == 0, "another fault than the one meant"
+    await healthy(pod)
 
 
 async def test_limits_faster_than_the_pod_are_a_gap_and_a_short_absence_is_none(

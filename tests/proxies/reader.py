@@ -24,19 +24,20 @@ STREAM_HEADERS = {
 
 
 class Browser:
-    """What the streams of one browser share: in HTTP/2 one connection."""
+    """What the streams of one browser share: in HTTP/2 one connection. address: its own, one of this machine's."""
 
-    def __init__(self, url: str, certificate: Certificate, *, http2: bool = True) -> None:
+    def __init__(self, url: str, certificate: Certificate, *, http2: bool = True, address: str | None = None) -> None:
         self.url = url
-        self.client = httpx.AsyncClient(
-            base_url=url,
+        transport = httpx.AsyncHTTPTransport(
             verify=certificate.context(),
             http1=not http2,
             http2=http2,
             trust_env=False,
             limits=httpx.Limits(max_connections=None),
-            timeout=httpx.Timeout(CONNECT_SECONDS, read=None, pool=None),
+            local_address=address,
         )
+        timeout = httpx.Timeout(CONNECT_SECONDS, read=None, pool=None)
+        self.client = httpx.AsyncClient(base_url=url, transport=transport, trust_env=False, timeout=timeout)
         self.readers: list[Reader] = []
 
     async def __aenter__(self) -> Self:

@@ -41,8 +41,9 @@ class Site:
         self.impostors += [await Impostor(pod.address, pod.port, pod.admin_port, habit).start() for pod in self.pods]
         await self.proxy.start()
 
-    def browser(self, *, http2: bool = True) -> Browser:
-        self.browsers.append(Browser(self.proxy.url, self.proxy.places.certificate, http2=http2))
+    def browser(self, *, http2: bool = True, address: str | None = None) -> Browser:
+        certificate = self.proxy.places.certificate
+        self.browsers.append(Browser(self.proxy.url, certificate, http2=http2, address=address))
         return self.browsers[-1]
 
     async def ask(self, path: str, method: str = "GET", *, http2: bool = True, **options: Any) -> httpx.Response:

@@ -100,6 +100,20 @@ async def test_what_a_pod_is_told_of_the_browser(make_site: MakeSite) -> None:
     assert headers["accept"] == "text/event-stream"
 
 
+async def test_a_pod_counts_the_streams_of_each_browser_and_not_of_the_proxy(make_site: MakeSite) -> None:
+    """It believes the proxy, and not what a browser says of itself."""
+    site = make_site(max_streams_per_client=1, forwarded_allow_ips="127.0.0.1")
+    await site.open()
+    for _ in site.pods:  # each goes to the pod with fewer streams
+        await site.browser().read().begins()
+    one_more = site.browser()
+    one_more.client.headers["x-forwarded-for"] = "203.0.113.7"
+    refused = one_more.read()
+    await refused.until(lambda reader: reader.opened > 2, "an end, and another try")
+    assert not refused.last_id
+    await site.browser(address="127.0.0.2").read().begins()
+
+
 async def test_the_admin_port_is_out_of_reach(lasting_site: Site) -> None:
     """By whatever way."""
     reader = lasting_site.browser().read()

@@ -9,7 +9,7 @@ from ssecast.hub import Hub
 from ssecast.limits import Limits, network
 from ssecast.log import EventLog
 from ssecast.memory import Memory
-from ssecast.visitors import SPARE_DESCRIPTORS, Visitors
+from ssecast.visitors import Visitors
 from tests.properties.fakes import Recorder
 
 WANT = Want((">",))
@@ -49,7 +49,7 @@ def memory(pod: Pod) -> None:
 
 
 def descriptors(pod: Pod) -> None:
-    pod.visitors._newest = 1000 - SPARE_DESCRIPTORS
+    pod.visitors.short_of_descriptors = True
 
 
 @pytest.mark.parametrize("reason", [starting, draining, full, memory, descriptors])
@@ -99,10 +99,6 @@ def test_a_client_is_its_token_before_it_is_its_address_and_neither_can_pass_for
     assert limits.client("alice", "192.0.2.1") == limits.client("alice", "192.0.2.2")
     assert limits.client("", "192.0.2.1") != limits.client("192.0.2.1", "")
     assert limits.client("", "") == ""
-
-
-def test_without_a_limit_nobody_has_a_name() -> None:
-    assert Pod().limits.client("alice", "192.0.2.1") == ""
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ class Peer:
     """A visitor that notes its end."""
 
     def __init__(self, deadline: float | None = None) -> None:
-        self.deadline, self.owes = deadline, ""
+        self.deadline, self.owes = deadline, "head"
         self.aborted = False
 
     def abort(self) -> None:
