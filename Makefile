@@ -2,7 +2,7 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := dev,test,check,bench
+EXTRAS := dev,operator,test,check,bench
 ARGS   ?=
 
 # The first of these that is new enough; name another one with `make PYTHON=...`.
@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench chaos crd check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ bench: install ## the fan-out benchmark against other servers; first try: make b
 
 chaos: install ## faults at random around pods and thousands of clients: make chaos ARGS="--minutes 3 --seed 1"
 	@$(BIN)/python -m loadtest.chaos $(ARGS)
+
+crd: install ## make the chart's CustomResourceDefinition anew, from the operator's typed spec
+	@mkdir -p charts/ssecast/crds
+	@$(BIN)/python -m ssecast_operator crd > charts/ssecast/crds/broadcasters.yaml.new
+	@mv charts/ssecast/crds/broadcasters.yaml.new charts/ssecast/crds/broadcasters.yaml
 
 check: install ## format, lint, types, import contracts, layout
 	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout

@@ -251,7 +251,7 @@ def _secret(data: bytes) -> bytes:
     secret = data.strip(b"\r\n")
     if _SSH.match(secret):
         raise BadKeys("holds a key in OpenSSH's format; ssh-keygen -e -m PKCS8 turns it into PEM")
-    if _is_der(secret) or _is_der(_unbase64(secret)):
+    if _is_der(data) or _is_der(secret) or _is_der(_unbase64(secret)):  # a key may end in the byte of a line end
         raise BadKeys("holds a public key without its PEM lines (-----BEGIN PUBLIC KEY-----)")
     return secret
 

@@ -116,6 +116,12 @@ def test_a_public_key_never_passes_for_a_secret(algorithm: str) -> None:
     assert "PEM lines" in wrong(base64_key)
 
 
+def test_a_public_key_whose_last_byte_is_a_line_end_never_passes_for_a_secret_either() -> None:
+    """One key in 128 ends so."""
+    made = (der(Signer("ES256", ec.generate_private_key(ec.SECP256R1()))) for _ in range(10_000))
+    assert "PEM lines" in wrong(next(form for form in made if form.endswith((b"\n", b"\r"))))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

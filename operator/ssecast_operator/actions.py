@@ -1,0 +1,67 @@
+"""What the pure rooms want to be done, as values; others do it, in order. A leaf.
+
+Each is harmless when it is done twice. When one on a pod fails, the later ones on the same pod wait for the next round.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Annotate the pod: it is drained to be removed, by the deadline."""
+
+    pod: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """`POST /drain`: the pod closes its streams, spread over the window (seconds)."""
+
+    pod: str
+    uid: str
+    window: float
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """`POST /undrain`: the pod takes streams again."""
+
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmark:
+    """Remove our annotations, the deletion cost among them."""
+
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetDeletionCost:
+    """Annotate the pod, so that its ReplicaSet removes it before others that are ready as it is."""
+
+    pod: str
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetReplicas:
+    """Write the Deployment's `spec.replicas`, if it still is what it was."""
+
+    was: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """`POST /shed`: the pod closes its oldest streams, so many, spread over the window (seconds)."""
+
+    pod: str
+    uid: str
+    count: int
+    window: float
+
+
+Action = Mark | Drain | Undrain | Unmark | SetDeletionCost | SetReplicas | Shed

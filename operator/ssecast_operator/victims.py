@@ -1,0 +1,245 @@
+"""From the number of pods that there are to the one that was decided on, without cutting a stream. Pure.
+
+Adding pods is one write. Removing them takes steps, and each round finds out anew from the cluster which one is next:
+
+mark the pods with the fewest streams -> tell them to drain -> wait until they have none, or for the deadline -> see to it
+that the ReplicaSet will choose them -> lower the replicas -> wait until as many pods are gone -> a marked pod that is still
+there has survived: it takes streams again.
+
+Nothing is remembered here: an operator that is killed after any step goes on with the next one. When the demand turns, the
+marked pods take streams again first. While a rollout is under way no pod is marked and none removed: with two ReplicaSets
+nobody knows whom the Deployment chooses. Pods that are marked by then stay so, since the rollout replaces them too.
+
+What is shown must include what was done: a cache that lags behind one's own writes has to be waited for.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Undrain, Unmark
+from ssecast_operator.budget import Budget
+from ssecast_operator.demand import streams_of
+from ssecast_operator.fleet import Fleet, Pod
+
+DRAIN_GRACE_SECONDS = 15.0
+"""How long after its deadline a pod may still have streams, or give no answer, before it is removed all the same."""
+
+SETTLE_SECONDS = 120.0
+"""How long after the deadline is waited for a pod that is not marked, but would be removed first as it is not ready.
+
+Most become ready again. After that the replicas are lowered all the same: it goes, and a marked one survives.
+"""
+
+COST_MIN = -(2**31)
+
+
+class Phase(StrEnum):
+    """Where the fleet is on its way."""
+
+    STEADY = "Steady"
+    ADDING = "Adding"
+    ROLLING_OUT = "RollingOut"
+    """Pods are to be removed, after the rollout."""
+    BLIND = "Blind"
+    """Pods are to be removed, when enough of them answer. Those that drain go on, and wait."""
+    DRAINING = "Draining"
+    RANKING = "Ranking"
+    """It is seen to that the ReplicaSet will choose the drained pods."""
+    REMOVING = "Removing"
+    UNDRAINING = "Undraining"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and a sentence about it."""
+
+    phase: Phase
+    message: str
+    actions: tuple[Action, ...] = ()
+
+
+def plan(fleet: Fleet, desired: int, budget: Budget, unknown: int, now: float, *, blind: bool = False) -> Plan:
+    """The next step from the fleet to `desired` pods.
+
+    unknown: streams that a ready pod counts as which does not answer. blind: too few pods answer to remove any.
+    """
+    if desired >= fleet.replicas:
+        return _keep_or_add(fleet, desired, unknown, now)
+    if fleet.rolling_out:
+        return Plan(Phase.ROLLING_OUT, "pods are removed when the rollout is over")
+    if blind:
+        return Plan(Phase.BLIND, "pods are removed when more of them say how many streams they have")
+    return _remove(fleet, desired, budget, unknown, now)
+
+
+def _keep_or_add(fleet: Fleet, desired: int, unknown: int, now: float) -> Plan:
+    """Marked pods take streams again, those with most left first; more pods come after that.
+
+    As many stay marked as the ReplicaSet has yet to remove: it would take others else, or these when they have filled again.
+    """
+    marked = [pod for pod in fleet.present if pod.marked]
+    removed = 0 if fleet.rolling_out else max(0, len(fleet.present) - desired)
+    spared = _fullest(marked, max(0, len(marked) - removed), unknown, now)
+    again = (*_undrain(spared), *_undrain_strays(fleet, now))
+    if desired > fleet.replicas:
+        return Plan(Phase.ADDING, f"{desired - fleet.replicas} pods are added", (*again, _set(fleet, desired)))
+    if again:
+        return Plan(Phase.UNDRAINING, "pods that are not to be removed take streams again", again)
+    if removed:
+        return Plan(Phase.REMOVING, f"{removed} drained pods are about to be removed")
+    return Plan(Phase.STEADY, "there are as many pods as there should be")
+
+
+def _remove(fleet: Fleet, desired: int, budget: Budget, unknown: int, now: float) -> Plan:
+    """The next step of removing pods; outside of rollouts."""
+    absent = fleet.replicas - len(fleet.present)
+    if absent > 0:
+        fewer = max(desired, len(fleet.present))
+        return Plan(Phase.REMOVING, "pods that do not exist yet are no longer asked for", (_set(fleet, fewer),))
+    if absent < 0:
+        return Plan(Phase.REMOVING, f"{-absent} drained pods are about to be removed")
+    surplus = fleet.replicas - desired
+    marked = [pod for pod in fleet.present if pod.marked]
+    if len(marked) > surplus:
+        return _spare(marked, len(marked) - surplus, unknown, now)
+    if marked:
+        return _finish(fleet, marked, budget, unknown, now)
+    if strays(fleet):
+        # Perhaps ours, and what we see of its mark is late: marking others would drain twice.
+        return Plan(Phase.UNDRAINING, "a pod drains that is not marked", _undrain_strays(fleet, now))
+    return _begin(choose(fleet.present, surplus, unknown, now), budget, unknown, now)
+
+
+def choose(pods: Iterable[Pod], count: int, unknown: int, now: float) -> list[Pod]:
+    """The victims. First those that the ReplicaSet would remove before all others whatever we say; then fewest streams.
+
+    The youngest first where they have equally many, as the ReplicaSet does; then by name, so that two looks agree.
+    """
+    ranked = sorted(pods, key=lambda pod: (standing(pod), streams_of(pod, unknown, now), -pod.created_at, pod.name))
+    return ranked[:count]
+
+
+def standing(pod: Pod) -> int:
+    """What the ReplicaSet looks at before the deletion cost: not on a node, not running, not ready, ready."""
+    if not pod.scheduled:
+        return 0
+    if not pod.running:
+        return 1
+    return 3 if pod.ready else 2
+
+
+# Steps
+
+
+def _begin(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
+    """All at once and over one window, so that together they keep the budget."""
+    streams = sum(streams_of(pod, unknown, now) for pod in victims)
+    window = budget.drain_window(streams)
+    marks = tuple(Mark(pod.name, now + window) for pod in victims)
+    drains = tuple(Drain(pod.name, pod.uid, window) for pod in victims)
+    message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
+    return Plan(Phase.DRAINING, message, (*marks, *drains))
+
+
+def _finish(fleet: Fleet, marked: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
+    """Marked pods on their way out: drain, rank, lower."""
+    waiting = [pod for pod in marked if not drained(pod, now)]
+    if waiting:
+        return _keep_draining(waiting, budget, unknown, now)
+    others = [pod for pod in fleet.present if not pod.marked]
+    cost = cost_below(others)
+    costs = tuple(SetDeletionCost(pod.name, cost) for pod in marked if pod.deletion_cost > cost)
+    if costs:
+        # In a round of its own: when the replicas are lowered, the ReplicaSet must have seen it.
+        return Plan(Phase.RANKING, f"{_names(marked)} are drained and will be the first to be removed", costs)
+    first = [pod for pod in others if standing(pod) < min(standing(each) for each in marked)]
+    if first and now < _deadline(marked) + SETTLE_SECONDS:
+        return Plan(Phase.RANKING, f"{_names(first)} would be removed first; it is waited until they are ready")
+    message = f"{_names(marked)} are drained and are removed"
+    return Plan(Phase.REMOVING, message, (_set(fleet, fleet.replicas - len(marked)),))
+
+
+def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
+    """Pods that do not drain yet are told, within the time that is left; where it is too short, all are given more.
+
+    What is left for all of them, not for the late ones alone, must keep the budget.
+    """
+    told = [pod for pod in waiting if must_be_told(pod, now)]
+    deadline = _deadline(waiting)
+    left = max(0.0, deadline - now)
+    message = f"{_names(waiting)} drain for another {left:.0f} s"
+    if not told:
+        return Plan(Phase.DRAINING, message)
+    needed = budget.seconds_for(sum(streams_of(pod, unknown, now) for pod in waiting))
+    if needed <= left:
+        return Plan(Phase.DRAINING, message, tuple(Drain(pod.name, pod.uid, left) for pod in told))
+    marks = tuple(Mark(pod.name, now + needed) for pod in waiting) if needed > left + DRAIN_GRACE_SECONDS else ()
+    drains = tuple(Drain(pod.name, pod.uid, needed) for pod in waiting)
+    return Plan(Phase.DRAINING, f"{_names(told)} begin late to drain, over {needed:.0f} s", (*marks, *drains))
+
+
+def must_be_told(pod: Pod, now: float) -> bool:
+    """It is marked, and says that it does not drain: it was not reached, or its container has started anew."""
+    load = pod.sample.fresh(now)
+    return load is not None and not load.draining
+
+
+def drained(pod: Pod, now: float) -> bool:
+    """It drains and has no stream left, or its time is over."""
+    load = pod.sample.fresh(now)
+    return (load is not None and load.draining and not load.streams) or _overdue(pod, now)
+
+
+def _overdue(pod: Pod, now: float) -> bool:
+    return pod.drain_deadline is not None and now >= pod.drain_deadline + DRAIN_GRACE_SECONDS
+
+
+def _deadline(marked: Iterable[Pod]) -> float:
+    return max(pod.drain_deadline or 0.0 for pod in marked)
+
+
+def cost_below(others: Iterable[Pod]) -> int:
+    """A deletion cost that is lower than that of all the others; others than we may have written some."""
+    return max(COST_MIN, min((pod.deletion_cost for pod in others), default=0) - 1)
+
+
+def _spare(marked: Sequence[Pod], count: int, unknown: int, now: float) -> Plan:
+    """Fewer are to be removed than are marked: those with most streams left take streams again."""
+    spared = _fullest(marked, count, unknown, now)
+    return Plan(Phase.UNDRAINING, f"{_names(spared)} are needed after all and take streams again", _undrain(spared))
+
+
+def _fullest(marked: Iterable[Pod], count: int, unknown: int, now: float) -> list[Pod]:
+    """Those with most streams left: sparing them spares most reconnects."""
+    return sorted(marked, key=lambda pod: (-streams_of(pod, unknown, now), pod.name))[:count]
+
+
+def _undrain(pods: Iterable[Pod]) -> tuple[Action, ...]:
+    """The mark goes last, when the pod has heard: nothing is left draining that nobody knows of."""
+    return tuple(action for pod in pods for action in (Undrain(pod.name, pod.uid), Unmark(pod.name)))
+
+
+def strays(fleet: Fleet) -> list[Pod]:
+    """Pods that drain without being marked: somebody told them, or what we see of their mark is late."""
+    return [pod for pod in fleet.present if not pod.marked and pod.sample.load is not None and pod.sample.load.draining]
+
+
+def _undrain_strays(fleet: Fleet, now: float) -> tuple[Action, ...]:
+    """When their drain is over, they take streams again."""
+    over = [pod for pod in strays(fleet) if _stray_since(pod) + DRAIN_GRACE_SECONDS <= now]
+    return tuple(Undrain(pod.name, pod.uid) for pod in over)
+
+
+def _stray_since(pod: Pod) -> float:
+    load = pod.sample.load
+    return 0.0 if load is None or load.drain_deadline is None else load.drain_deadline
+
+
+def _set(fleet: Fleet, replicas: int) -> SetReplicas:
+    return SetReplicas(fleet.replicas, replicas)
+
+
+def _names(pods: Sequence[Pod]) -> str:
+    shown = ", ".join(pod.name for pod in pods[:3])
+    return shown if len(pods) <= 3 else f"{shown} and {len(pods) - 3} others"

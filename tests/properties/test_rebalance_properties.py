@@ -1,0 +1,78 @@
+"""Moving streams in a fleet whose clients come back by chance, also to where they were."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssecast_operator.fleet import Fleet
+from ssecast_operator.rebalance import FRESH_START, Balance, BalanceMemory, Rebalancing, rebalance
+from tests.fleets import budget, fleet, spec_of
+from tests.properties.fake_cluster import FakeCluster, with_streams
+
+BUDGET = budget(per_second=125)
+"""100 per second are planned with."""
+
+SCALING = spec_of({"streamsPerPod": {"target": 1000, "limit": 10_000}}).scaling
+ROUNDS = 400
+"""Of five seconds each."""
+
+
+def one_round(cluster: FakeCluster, memory: BalanceMemory) -> Rebalancing:
+    found = rebalance(cluster.fleet(), SCALING, BUDGET, memory, cluster.now)
+    cluster.carry_out(found.actions)
+    cluster.tick(5)
+    return found
+
+
+def run(cluster: FakeCluster) -> list[Rebalancing]:
+    """Until it is even for a while."""
+    found = [one_round(cluster, FRESH_START)]
+    while len(found) < ROUNDS and [each.state for each in found[-20:]] != [Balance.EVEN] * 20:
+        found.append(one_round(cluster, found[-1].memory))
+    return found
+
+
+fleets = st.lists(st.integers(0, 3000), min_size=2, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams=fleets, seed=st.integers(0, 2**32))
+def test_it_comes_to_an_end_and_the_fleet_is_even(streams: list[int], seed: int) -> None:
+    cluster = with_streams(*streams, choose=Random(seed).randrange)
+    assert run(cluster)[-1].state is Balance.EVEN
+    mean = cluster.streams / len(streams)
+    assert max(pod.streams for pod in cluster.pods) <= mean + max(0.2 * mean, 10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams=fleets, seed=st.integers(0, 2**32))
+def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
+    cluster = with_streams(*streams, choose=Random(seed).randrange)
+    run(cluster)
+    tens = [sum(cluster.closed[at : at + 10]) for at in range(len(cluster.closed) - 9)]
+    assert max(tens) <= 10 * BUDGET.per_second + len(streams)
+
+
+@given(streams=st.lists(st.integers(0, 10_000), min_size=1, max_size=50), moving=st.booleans())
+def test_nobody_sheds_below_the_mean(streams: list[int], moving: bool) -> None:
+    found = rebalance(fleet(*streams), SCALING, BUDGET, BalanceMemory(moving=moving, uneven_since=0.0), 1.8e9)
+    left = dict(zip((f"pod-{at}" for at in range(len(streams))), streams, strict=True))
+    for shed in found.actions:
+        left[shed.pod] -= shed.count
+    mean = sum(streams) / len(streams)
+    assert all(left[shed.pod] >= mean for shed in found.actions)
+
+
+def test_a_fleet_that_loses_its_calm_is_left_alone() -> None:
+    """In the middle of a round a rollout begins: what was not closed yet stays."""
+    cluster = with_streams(3000, 0)
+    memory = FRESH_START
+    while not cluster.closed or not cluster.closed[-1]:
+        memory = one_round(cluster, memory).memory
+    shown = cluster.fleet()
+    stopped = rebalance(Fleet(shown.replicas, shown.pods, rollout=True), SCALING, BUDGET, memory, cluster.now)
+    cluster.carry_out(stopped.actions)
+    cluster.tick(60)
+    assert stopped.state is Balance.STOPPED
+    assert not any(cluster.closed[-60:])
