@@ -237,8 +237,8 @@ def _by_text(responses: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, 
 
 
 DENIED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    401: {"model": NotPublished, "description": "no token, or one that is not accepted; `detail` says why"},
-    403: {"model": NotPublished, "description": "the token does not allow this; `detail` says what it allows"},
+    401: {"description": "no token, or one that is not accepted; `detail` says why"},
+    403: {"description": "the token does not allow this; `detail` says what it allows"},
 }
 
 TEXT = {"type": "string"}

@@ -18,6 +18,7 @@ from random import Random
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
+from ssecast.visitors import BODY_SECONDS
 from tests.fuzz.grammar import pieces, stream
 from tests.harness import PATIENCE, Client, Pod, until
 
@@ -193,7 +194,7 @@ async def test_nobody_holds_a_connection_for_ever_by_what_he_does_not_send(
     """A descriptor costs an attacker nothing and the pod a stream: without one, a connection is closed, dripping or not."""
     pod = await make_pod(nats_server.url, publish="true").start()
     holding = {name: asyncio.ensure_future(hold(pod.port, *bytes_)) for name, bytes_ in WITHHELD.items()}
-    await asyncio.wait(holding.values(), timeout=PATIENCE)
+    await asyncio.wait(holding.values(), timeout=BODY_SECONDS + PATIENCE)
     still = [name for name, task in holding.items() if not task.done()]
     for task in holding.values():
         task.cancel()
