@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -262,6 +263,16 @@ class Client:
                 await self.task
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
+
+
+class WebServer(ThreadingHTTPServer):
+    """Whoever ends may reset the connections that it has open: no error worth a word."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Relay:

@@ -86,10 +86,13 @@ class Child:
         """Whether it ends within that time; it is not waited for."""
         deadline = time.monotonic() + seconds
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        while os.waitid(os.P_PID, self.process.pid, flags) is None:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(POLL_SECONDS)
+        try:
+            while os.waitid(os.P_PID, self.process.pid, flags) is None:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(POLL_SECONDS)
+        except ChildProcessError:  # another thread has waited for it
+            self.process.poll()
         return True
 
     def check(self) -> None:

@@ -94,7 +94,7 @@ def _run(options: Options, work: Path) -> tuple[Outcome, Figures]:
     async def to_the_end() -> Outcome:
         task = asyncio.current_task()
         assert task is not None
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await chaos(options, work, _say)
 

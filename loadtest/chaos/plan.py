@@ -72,16 +72,14 @@ def first_part(seed: int, seconds: float, pods: int, *, proxy: bool) -> list[Fau
     return plan
 
 
-def second_part(seed: int, rounds: int, pods: int) -> list[Fault]:
+def second_part(seed: int, rounds: int) -> list[Fault]:
     """Faults that must give gaps, one after the other; `at` is their place in the row."""
     rng = random.Random(f"{seed} gaps")
     plan = [Fault(0, "rollout", seed=rng.randrange(2**31))]
     for _ in range(rounds):
         for name in rng.sample(("expired", "recreated", "rewound"), 3):
             seed_of_its_own = rng.randrange(2**31)
-            plan.append(
-                Fault(len(plan), name, rng.randrange(pods), share=rng.uniform(0.05, 0.15), seed=seed_of_its_own)
-            )
+            plan.append(Fault(len(plan), name, share=rng.uniform(0.05, 0.15), seed=seed_of_its_own))
     return plan
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from loadtest.bench.processes import Child, free_port
 
-START_SECONDS = 60.0
+START_SECONDS, STOP_SECONDS = 60.0, 60.0
 POLL_SECONDS = 0.05
 ASK_SECONDS = 5.0
 COUNTERS = ("ssecast_source_restarts", "ssecast_resumes", "ssecast_gaps", "ssecast_breaks", "ssecast_streams_closed",
@@ -96,8 +95,10 @@ class Pod:
             await self.sample(child)
         if child.process.poll() is None:
             child.process.send_signal(how)
-            with suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(child.process.wait, START_SECONDS)
+        for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
+            if child.process.poll() is not None:
+                break
+            await asyncio.sleep(POLL_SECONDS)
         await asyncio.to_thread(child.stop)
 
     def freeze(self) -> None:

@@ -6,7 +6,6 @@ Each event goes by its number as `Nats-Msg-Id`: asked again, JetStream says wher
 import asyncio
 import contextlib
 import time
-from collections import deque
 from typing import Self
 
 import nats
@@ -29,15 +28,12 @@ def now_ms() -> int:
 
 
 class Publisher:
-    """Numbers its events from 1. era: the one of the truth that they are stored in now."""
+    """Numbers its events from 1. attempts: how often it published, for that many events or fewer."""
 
     def __init__(self, url: str, rate: float, truth: Truth) -> None:
         self.url, self.rate, self.truth = url, rate, truth
         self.number = 0
         self.attempts = 0
-        self.last_seq = 0
-        self.took_ms: deque[tuple[int, int]] = deque()
-        """(when, milliseconds) until the acknowledgement of each event."""
         self._flowing = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self.client: Client | None = None
@@ -118,10 +114,7 @@ class Publisher:
                 seq = await self._attempt(number, headers)
             except (nats.errors.Error, OSError):
                 await asyncio.sleep(AGAIN_SECONDS)
-        acked = now_ms()
-        self.took_ms.append((acked, acked - sent))
-        self.last_seq = seq
-        self.truth.store(Stored(number, subject_of(number), era, seq, sent, acked))
+        self.truth.store(Stored(number, subject_of(number), era, seq, sent, now_ms()))
 
     async def _attempt(self, number: int, headers: dict[str, str]) -> int:
         data = payload(number, time.monotonic_ns())

@@ -67,6 +67,7 @@ def _figures(outcome: Outcome, found: Figures) -> Iterator[str]:
     yield "| what | |\n| --- | ---: |"
     rows = {
         "events published and acknowledged": f"{counts['published']:,}",
+        "attempts that it took": f"{outcome.attempts:,}",
         "deliveries expected": f"{counts['expected']:,}",
         "deliveries made": f"{counts['made']:,}",
         **{f"**{what}**": f"**{counts[name]:,}**" for name, what in MUST_BE_ZERO.items()},

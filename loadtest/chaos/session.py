@@ -87,7 +87,7 @@ def planned(options: Options, *, proxy: bool) -> tuple[list[Fault], list[Fault]]
     seconds = max(LEAST_SECONDS, options.minutes * 60 - second)
     return (
         first_part(options.seed, seconds, options.pods, proxy=proxy),
-        second_part(options.seed, rounds, options.pods),
+        second_part(options.seed, rounds),
     )
 
 
@@ -219,7 +219,10 @@ async def _watched(stage: Stage) -> AsyncIterator[None]:
 def _tracebacks(pod: Pod) -> list[str]:
     """What a pod said that no pod should say."""
     text = pod.log.read_text(errors="replace") if pod.log.exists() else ""
-    return [
-        f"pod {pod.number}: {' '.join(part.split())[-TRACEBACK_CHARS:]}"
-        for part in text.split("Traceback (most recent call last)")[1:]
-    ]
+    return [f"pod {pod.number}: {_gist(part)}" for part in text.split("Traceback (most recent call last):")[1:]]
+
+
+def _gist(traceback: str) -> str:
+    """What was raised: the end of the line where a log holds it in one, else the first line that is not indented."""
+    head, *lines = traceback.splitlines()
+    return head[-TRACEBACK_CHARS:] or next((line for line in lines if line and not line[0].isspace()), "")

@@ -77,13 +77,17 @@ def _keep_or_add(fleet: Fleet, desired: int, unknown: int, now: float) -> Plan:
     """Marked pods take streams again, those with most left first; more pods come after that.
 
     As many stay marked as the ReplicaSet has yet to remove: it would take others else, or these when they have filled again.
+    Where it has yet to remove some that are wanted after all, the replicas are raised first, before it does.
     """
     marked = [pod for pod in fleet.present if pod.marked]
     removed = 0 if fleet.rolling_out else max(0, len(fleet.present) - desired)
     spared = _fullest(marked, max(0, len(marked) - removed), unknown, now)
     again = (*_undrain(spared), *_undrain_strays(fleet, now))
     if desired > fleet.replicas:
-        return Plan(Phase.ADDING, f"{desired - fleet.replicas} pods are added", (*again, _set(fleet, desired)))
+        raised = _set(fleet, desired)
+        lowered = not fleet.rolling_out and len(fleet.present) > fleet.replicas
+        actions = (raised, *again) if lowered else (*again, raised)
+        return Plan(Phase.ADDING, f"{desired - fleet.replicas} pods are added", actions)
     if again:
         return Plan(Phase.UNDRAINING, "pods that are not to be removed take streams again", again)
     if removed:

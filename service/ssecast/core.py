@@ -11,7 +11,8 @@ from nats.aio.subscription import Subscription
 
 from ssecast.frame import Event
 from ssecast.intake import Intake
-from ssecast.jetstream import EVENT_NAME, JetStreamError, base36, too_large
+from ssecast.jetstream import EVENT_NAME, base36
+from ssecast.refusals import JetStreamError, too_large
 
 FLUSH_SECONDS = 5
 
@@ -54,11 +55,11 @@ class Core:
             # nats-py waits without end for a connection that takes nothing any more.
             async with asyncio.timeout(FLUSH_SECONDS):
                 await client.publish(subject, data, headers={EVENT_NAME: name} if name else None)
-                await client.flush(FLUSH_SECONDS)
+                await _settle(client)
         except TimeoutError:
             raise JetStreamError(f"NATS has not answered within {FLUSH_SECONDS} s") from None
         except nats.errors.MaxPayloadError as error:
-            raise too_large(client) from error
+            raise too_large(client.max_payload) from error
         except (nats.errors.Error, OSError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         return self._intake.hub.log.head
@@ -95,7 +96,7 @@ class Core:
             self._subscriptions.add(
                 await client.subscribe(subject, cb=self._take, pending_msgs_limit=msgs, pending_bytes_limit=size)
             )
-        await client.flush(FLUSH_SECONDS)  # a refusal comes before the answer to this
+        await _settle(client)
         if self._denied:
             self._ended = self._ended or ("denied" if self._intake.ready else "")
             raise JetStreamError(self._denied)
@@ -113,3 +114,10 @@ class Core:
         name = (msg.headers.get(EVENT_NAME) if msg.headers else None) or None
         seq = self._intake.hub.log.head + 1
         self._intake.admit(Event(msg.subject, seq, msg.data, name, self._time_ns()), msg.headers)
+
+
+async def _settle(client: Client) -> None:
+    """Until NATS has taken what was sent, or has refused it. nats-py's ping may overtake what waits to be sent, but not
+    twice: while the first one is under way, the rest is sent."""
+    for _ in range(2):
+        await client.flush(FLUSH_SECONDS)

@@ -6,7 +6,7 @@ that a cluster told of, and say nothing of why it fails.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import nats.errors
@@ -141,15 +141,21 @@ class Dialer:
         raise Unreachable(_sentence(refusals))
 
     def lost(self, connection: Connection) -> None:
-        """Notes what the connection knew of its cluster. Its server may be away now: it comes last."""
+        """Notes what the connection knew of its cluster. Its server may be away now: it comes last of its kind."""
         self._lost = connection.server
         if connection.peers:
             self._peers = [connection.server.peer(where) for where in connection.peers]
 
     def _order(self) -> list[Server]:
-        servers = list({server.label: server for server in (*self._peers, *self._servers)}.values())
-        random.shuffle(servers)
-        return sorted(servers, key=lambda server: self._lost is not None and server.label == self._lost.label)
+        """Those of the settings first: what a cluster tells may be addresses that nobody reaches from here."""
+        known = {server.label for server in self._servers}
+        peers = [server for server in self._peers if server.label not in known]
+        lost = self._lost.label if self._lost is not None else ""
+        return [*_shuffled(self._servers, lost), *_shuffled(peers, lost)]
+
+
+def _shuffled(servers: Sequence[Server], last: str) -> list[Server]:
+    return sorted(random.sample(servers, len(servers)), key=lambda server: server.label == last)
 
 
 def _sentence(refusals: dict[str, str]) -> str:

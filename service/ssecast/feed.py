@@ -13,7 +13,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from ssecast.frame import Event
-from ssecast.jetstream import EVENT_NAME, JetStream, JetStreamError
+from ssecast.jetstream import EVENT_NAME, JetStream
+from ssecast.refusals import JetStreamError
 
 HEARTBEAT_SECONDS = 1.0
 MISSED_HEARTBEATS = 3

@@ -12,7 +12,8 @@ from typing import Protocol
 from ssecast.feed import Delivery, Feed
 from ssecast.frame import Event, refusal
 from ssecast.intake import Intake
-from ssecast.jetstream import STREAM_NOT_FOUND, JetStream, JetStreamError, StreamLimits, StreamState, Unanswered
+from ssecast.jetstream import JetStream, StreamLimits, StreamState
+from ssecast.refusals import STREAM_NOT_FOUND, JetStreamError, Unanswered
 from ssecast.subjects import covered
 
 LOOK_SECONDS = 5.0
@@ -221,6 +222,10 @@ class Follower:
             feed.fail("stream")
             return
         self._narrow = self._is_narrow(state)
+        if (
+            not self._narrow and self._hub.log.head == head
+        ):  # what a stalled consumer does not deliver, it does not tell
+            self._intake.lag_events = max(self._intake.lag_events, state.last - head)
         self._jetstream.check(state, self._options.subjects)
         if self._intake.ready:
             self._report.fine()

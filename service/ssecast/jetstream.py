@@ -5,7 +5,6 @@ Raw requests where nats-py discards what is needed (nanoseconds, the `num_pendin
 
 import asyncio
 import json
-import re
 import secrets
 import shlex
 from collections.abc import Callable
@@ -19,6 +18,21 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from ssecast.refusals import (
+    CONSUMER_LIMITS,
+    DISABLED,
+    HINTS,
+    NEEDED,
+    NOT_ENABLED,
+    QUORUM,
+    STREAM_NAME_IN_USE,
+    STREAM_NOT_FOUND,
+    SUBJECTS_OVERLAP,
+    Denial,
+    JetStreamError,
+    Unanswered,
+    too_large,
+)
 from ssecast.subjects import covered, reduce
 
 REQUEST_SECONDS = 3.0
@@ -34,81 +48,7 @@ NANOSECONDS = 10**9
 EVENT_NAME = "Ssecast-Event"
 MESSAGE_ID = "Nats-Msg-Id"
 
-STREAM_NOT_FOUND = 10059
-STREAM_NAME_IN_USE = 10058
-SUBJECTS_OVERLAP = 10065
-NOT_ENABLED = (10039, 10076)
-MESSAGE_TOO_LARGE = 10054
-CONSUMER_LIMITS = (10002, 10026)
-
-DISABLED = (
-    "JetStream is not enabled on this NATS server or account, or not up yet: enable it, "
-    "or set SSECAST_STREAM= (empty) to do without it"
-)
-
-HINTS = {
-    10002: "SSECAST_STREAM_MAX_BYTES asks for more than the account may have",
-    10023: "SSECAST_STREAM_MAX_BYTES asks for more than the server has",
-    10027: "name one that exists in SSECAST_STREAM, or raise the account's limit",
-    10028: "SSECAST_STREAM_MAX_BYTES asks for more than the account may have in memory",
-    10047: "SSECAST_STREAM_MAX_BYTES asks for more than the server or the account may store",
-    10005: "SSECAST_STREAM_REPLICAS asks for more servers than take part",
-    10074: "SSECAST_STREAM_REPLICAS above 1 needs a cluster",
-}
-"""By NATS's err_code: what keeps a stream from being created."""
-
-NEEDED = "its user must be allowed to publish to $JS.API.> and $JS.FC.>, and to subscribe to _INBOX.>"
-
-_DENIED = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]+)", re.IGNORECASE)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-class JetStreamError(Exception):
-    """What was asked was not done, or nobody knows whether it was. code: NATS's err_code, 0 where there is none."""
-
-    def __init__(self, message: str, code: int = 0) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Unanswered(JetStreamError):
-    """Nobody answered in time."""
-
-
-class Denial(NamedTuple):
-    """NATS does not let this pod publish (`verb` is publish) or subscribe to a subject."""
-
-    verb: str
-    subject: str
-
-    @classmethod
-    def parse(cls, error: str) -> "Denial | None":
-        """Reads what NATS says; None where it is about something else."""
-        found = _DENIED.search(error)
-        return cls("publish" if found[1].lower() == "publish" else "subscribe", found[2]) if found else None
-
-    @property
-    def ours(self) -> bool:
-        """Whether the pod needs it for itself, and not for somebody who publishes through it."""
-        return self.verb == "subscribe" or self.subject.upper().startswith("$JS.")
-
-    def __str__(self) -> str:
-        return f"NATS does not let this pod {self.verb} to {self._pattern!r}"
-
-    @property
-    def _pattern(self) -> str:
-        """The subject as a permission would name it. NATS's word comes in small letters, and with names that are new
-        at each attempt."""
-        tokens = self.subject.upper().split(".")
-        for own in ("$JS.API", "$JS.FC", "_INBOX"):
-            if self.subject.upper().startswith(f"{own}."):
-                return ".".join(tokens[: 4 if own == "$JS.API" else own.count(".") + 1]) + ".>"
-        return self.subject
-
-
-def too_large(client: Client) -> JetStreamError:
-    """What the server would throw the pod out for."""
-    return JetStreamError(f"NATS takes at most {client.max_payload} bytes, headers included", MESSAGE_TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +113,12 @@ class JetStream:
         return client
 
     async def state(self) -> StreamState:
-        """Reads the stream's state."""
-        return _state(await self._api(f"STREAM.INFO.{self.stream}"))
+        """Reads the stream's state. A replica that has lost its leader answers too, with what it happens to know: that
+        is no state."""
+        info = await self._api(f"STREAM.INFO.{self.stream}")
+        if "cluster" in info and not info["cluster"].get("leader"):
+            raise JetStreamError(f"stream {self.stream!r} has no leader, so that nothing can be published: {QUORUM}")
+        return _state(info)
 
     async def ensure(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
         """The state of the stream, which is created when missing and never changed when not.
@@ -336,7 +280,7 @@ class JetStream:
         except TimeoutError:
             raise self._unanswered(subject, seconds) from None
         except nats.errors.MaxPayloadError as error:
-            raise too_large(self.client) from error
+            raise too_large(self.client.max_payload) from error
         except (nats.errors.Error, OSError, ValueError) as error:
             raise JetStreamError(f"NATS: {error}") from error
         if not isinstance(answer, dict):
@@ -365,10 +309,7 @@ class JetStream:
             return JetStreamError(f"{denial}: {NEEDED}" if denial.ours else str(denial))
         if not subject.startswith("$JS."):
             return Unanswered(f"NATS has not answered within {seconds:g} s")
-        return Unanswered(
-            f"JetStream has not answered for stream {self.stream!r} within {seconds:g} s; "
-            "a cluster answers only while most of its servers are up: nats server report jetstream"
-        )
+        return Unanswered(f"JetStream has not answered for stream {self.stream!r} within {seconds:g} s: {QUORUM}")
 
     def _nobody(self, subject: str) -> str:
         return DISABLED if subject.startswith("$JS.") else f"no stream stores {subject!r}"

@@ -17,8 +17,9 @@ from ssecast.dial import Backoff, until_cancelled
 from ssecast.feed import HEARTBEAT_SECONDS, Delivery, Feed
 from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
-from ssecast.jetstream import JetStream, JetStreamError, StreamState
+from ssecast.jetstream import JetStream, StreamState
 from ssecast.log import EventLog
+from ssecast.refusals import JetStreamError
 from ssecast.source import Source
 from ssecast.subjects import collide, reduce
 

@@ -34,12 +34,12 @@ from ssecast.events import Events, EventsOptions, draw_retry
 from ssecast.frame import Position
 from ssecast.guard import Guard
 from ssecast.hub import Hub, HubOptions
-from ssecast.jetstream import MESSAGE_TOO_LARGE, JetStreamError
 from ssecast.limits import Limits
 from ssecast.log import EventLog
 from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
 from ssecast.metrics import Metrics
 from ssecast.pump import Pump
+from ssecast.refusals import MESSAGE_TOO_LARGE, JetStreamError
 from ssecast.resume import ResumeOptions, Resumer
 from ssecast.settings import Settings
 from ssecast.sockets import Flusher, bind, bound_streams

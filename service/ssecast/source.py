@@ -17,7 +17,8 @@ from ssecast.follower import Follower, FollowerOptions
 from ssecast.frame import Position
 from ssecast.hub import Hub
 from ssecast.intake import Intake, Trace
-from ssecast.jetstream import NEEDED, Denial, JetStream, JetStreamError, StreamLimits, Unanswered
+from ssecast.jetstream import JetStream, StreamLimits
+from ssecast.refusals import NEEDED, Denial, JetStreamError, Unanswered
 
 SHORT_LIFE_SECONDS = 5.0
 """A connection that breaks sooner was no success: the next attempt waits longer."""

@@ -8,12 +8,12 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from tests.harness import PATIENCE
+from tests.harness import PATIENCE, WebServer
 
 RUNNER = Path(__file__).with_name("runner.html")
 PAGE = Path(__file__).with_name("page.html")
@@ -100,8 +100,7 @@ class Control:
         self._pages: dict[int, Page] = {}
         self._numbers = itertools.count(1)
         self._commands: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = WebServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"

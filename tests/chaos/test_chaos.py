@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,20 @@ pytestmark = [pytest.mark.usefixtures("fanbench"), pytest.mark.timeout(400)]
 SHORT = ("--minutes", "1", "--clients", "300", "--pods", "2", "--rate", "25", "--budget", "200")
 
 
+def command_line(results: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "loadtest.chaos", *SHORT, "--results", str(results), "--name", "test", *arguments]
+
+
 def make_chaos(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "loadtest.chaos", *SHORT, "--results", str(results), "--name", "test", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command_line(results, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def descendants(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found[1:]
 
 
 def test_a_minute_of_faults_costs_nobody_anything(tmp_path: Path) -> None:
@@ -50,3 +62,24 @@ def test_a_pod_that_drops_events_in_silence_is_found_out(tmp_path: Path) -> None
     last = done.stderr.strip().splitlines()[-1]
     assert "events lost" in last
     assert "seed 5" in last
+
+
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither processes nor files, and it says what happened."""
+    with subprocess.Popen(command_line(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("have begun" in line for line in process.stderr)
+        started = descendants(process.pid)
+        assert len(started) >= 4, "nats-server, the clients and two pods at least"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 1
+    assert "interrupted" in said
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_name_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = make_chaos(tmp_path, "--name", "a/b")
+    assert done.returncode == 2
+    assert "letters, digits, dots and dashes" in done.stderr

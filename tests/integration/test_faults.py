@@ -5,52 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import nats
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, Relay, free_port, until
 
 MakePod = Callable[..., Pod]
-
-
-async def test_a_pod_waits_for_nats_says_so_and_becomes_ready_when_it_appears(
-    nats_server: EmbeddedNats, make_pod: MakePod
-) -> None:
-    await asyncio.to_thread(nats_server.stop)
-    pod = await make_pod(nats_server.url).start(ready=False)
-    status, body = pod.admin("GET", "/readyz")
-    assert status == 503
-    assert body["reason"]
-    early = await Client.open(pod.port)
-    await until(lambda: early.ended, "the early client to be told to come back")
-    assert early.status == 200
-    assert early.parser.retry is not None
-    await asyncio.to_thread(nats_server.start)
-    await until(lambda: pod.admin("GET", "/readyz")[0] == 200, "ready")
-
-
-async def test_nats_without_jetstream_is_an_error_that_names_the_setting(make_pod: MakePod) -> None:
-    with EmbeddedNats(jetstream=False) as server:
-        pod = await make_pod(server.url).start(ready=False)
-        await until(lambda: "SSECAST_STREAM" in pod.admin("GET", "/readyz")[1]["reason"], "the setting named")
-
-
-async def test_a_stream_that_does_not_cover_the_subjects_is_named_with_the_line_that_mends_it(
-    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
-) -> None:
-    await publisher.jetstream().add_stream(name="ssecast", subjects=["other.>"])
-    pod = await make_pod(nats_server.url).start(ready=False)
-    await until(lambda: "nats stream edit ssecast" in pod.admin("GET", "/readyz")[1]["reason"], "the line that mends")
-    assert "events.>" in pod.admin("GET", "/readyz")[1]["reason"]
-
-
-async def test_subjects_of_another_stream_are_named(
-    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
-) -> None:
-    await publisher.jetstream().add_stream(name="theirs", subjects=["events.>"])
-    pod = await make_pod(nats_server.url).start(ready=False)
-    await until(lambda: "theirs" in pod.admin("GET", "/readyz")[1]["reason"], "the other stream named")
 
 
 async def test_a_quiet_stream_past_its_maximum_age_gives_no_false_gap(
@@ -99,20 +59,6 @@ async def test_nats_away_longer_than_retention_is_a_gap_for_live_streams(
     assert pod.metric('ssecast_breaks_total{reason="expired"}') == 1
     await client.close()
     await relay.stop()
-
-
-async def test_a_core_connection_that_breaks_is_a_gap(make_pod: MakePod, nats_server: EmbeddedNats) -> None:
-    pod = await make_pod(nats_server.url, stream="").start()
-    client = await Client.open(pod.port)
-    await until(lambda: bool(client.last_id), "the first block")
-    await asyncio.to_thread(nats_server.restart)
-    await until(lambda: bool(client.gaps), "the gap")
-    assert client.gaps[0]["reason"] == "disconnected"
-    publisher = await nats.connect(nats_server.url)
-    await publisher.publish("events.x", b"after")
-    assert await client.has(1) == ["after"]
-    await publisher.close()
-    await client.close()
 
 
 def test_a_wrong_setting_ends_with_exit_code_2_before_any_port_opens() -> None:

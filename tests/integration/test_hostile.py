@@ -61,18 +61,26 @@ async def half_a_head_after_an_answer(peer: Peer) -> None:
     await drip(peer, STREAM[:-2] + b"X: " + b"a" * 1000)
 
 
+async def a_body_behind_its_answer(peer: Peer) -> None:
+    """uvicorn drops it, and its timer ends with the first byte."""
+    await peer.send(INFO.replace(b"Host", b"Content-Length: 99999\r\nHost"))
+    await drip(peer, b"x" * 1000)
+
+
 SLOW = [
     silent, half_a_head, a_head_that_drips, line_ends, line_ends_after_an_answer, half_a_head_after_an_answer,
+    a_body_behind_its_answer,
 ]  # fmt: skip
 
 
-async def test_who_never_completes_a_head_is_closed_however_busy_it_looks(pod: Pod) -> None:
+async def test_who_never_completes_a_request_is_closed_however_busy_it_looks(pod: Pod) -> None:
     await exchange(pod.port, STREAM.replace(b"/events", b"/info"))
     before = pod.open_files
     peers = [(await Peer.connect(pod.port), way) for way in SLOW for _ in range(20)]
     busy = [asyncio.ensure_future(way(peer)) for peer, way in peers]
     client = await Client.open(pod.port)
-    await until(lambda: closed(pod, "head_timeout") == len(peers), "all of them closed")
+    await until(lambda: closed(pod, "head_timeout") + closed(pod, "body_timeout") == len(peers), "all of them closed")
+    assert closed(pod, "body_timeout") == 20
     assert not client.ended
     await client.close()
     for task in busy:

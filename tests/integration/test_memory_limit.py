@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
-from ssecast.memory import HIGH, Cgroup, cgroups
+from ssecast.memory import CRITICAL, HIGH, Cgroup, cgroups
 from tests.harness import Client, Pod, until
 from tests.peers import BEGUN, STREAM, Peer
 
@@ -61,12 +61,14 @@ class LimitedPod:
 
     def grant(self, more_than_used: int) -> None:
         """Sets the limit so that so many bytes are left until the pod takes no more streams."""
-        limit = round((self.used + more_than_used) / HIGH)
-        (self.cgroup.directory / self.cgroup.limit_file).write_text(str(limit))
+        self.limit((self.used + more_than_used) / HIGH)
+
+    def limit(self, size: float) -> None:
+        (self.cgroup.directory / self.cgroup.limit_file).write_text(str(round(size)))
 
     @property
     def used(self) -> int:
-        self.cgroup.directory.joinpath(self.cgroup.limit_file).write_text(str(2**40))
+        self.limit(2**40)  # without one there is no reading
         reading = self.cgroup.read()
         assert reading is not None
         return reading.used
@@ -142,6 +144,28 @@ async def test_a_log_that_grows_closes_the_door_and_not_the_pod(
         peer.close()
     assert not limited.killed()
     assert not reader.ended
+
+
+async def test_close_to_the_limit_those_who_read_nothing_go_and_all_others_stay(
+    cgroup: Cgroup, nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    """The kernel would otherwise end all streams at once. What waits for stalled readers is what the pod can give back."""
+    limited = LimitedPod(make_pod(nats_server.url, client_buffer_bytes=8192, stall_seconds=1000), cgroup)
+    pod = await limited.pod.start()
+    reader = await Client.open(pod.port)
+    stalled = [await Peer.connect(pod.port, receive_buffer=4096) for _ in range(20)]
+    for peer in stalled:
+        await peer.send(STREAM)
+        await peer.read(BEGUN)
+    for _ in range(50):
+        await publisher.publish("events.x", b"x" * 10_000)
+    await reader.has(50)
+    limited.limit(limited.used / (CRITICAL + 0.01))
+    await until(lambda: pod.load["closed_total"]["memory"] == 20, "the stalled ones closed")
+    limited.limit(2**40)
+    assert not limited.killed()
+    assert not reader.ended
+    assert pod.load["streams"] == 1
 
 
 async def test_a_limit_that_is_low_for_so_many_streams_is_said_at_the_start(

@@ -350,7 +350,7 @@ async def test_flow_control_that_is_not_permitted_is_said_while_the_pod_serves(m
             await nats.publish("events.bulk", b"%d" % number + b"." * 4000)
         await troubled(pod, "publish to '$JS.FC.>'")
         assert pod.admin("GET", "/readyz")[0] == 200
-        assert pod.metric("ssecast_source_lag_events") > 0
+        await until(lambda: pod.metric("ssecast_source_lag_events") > 0, "the pod to be behind")
         assert pod.metric("ssecast_source_lag_seconds") > 0
         assert not client.ended
         await nats.close()

@@ -20,9 +20,10 @@ from ssecast.dev import EmbeddedNats
 from ssecast.feed import parse
 from ssecast.frame import Position
 from ssecast.hub import Hub
-from ssecast.jetstream import JetStreamError, base36
+from ssecast.jetstream import base36
 from ssecast.log import EventLog
 from ssecast.pump import Pump
+from ssecast.refusals import JetStreamError
 from ssecast.resume import ResumeOptions, Resumer
 from ssecast.source import Source, SourceOptions
 from tests.harness import Relay, until

@@ -54,6 +54,7 @@ def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
     assert max(tens) <= 10 * BUDGET.per_second + len(streams)
 
 
+@settings(deadline=None)
 @given(streams=st.lists(st.integers(0, 10_000), min_size=1, max_size=50), moving=st.booleans())
 def test_nobody_sheds_below_the_mean(streams: list[int], moving: bool) -> None:
     found = rebalance(fleet(*streams), SCALING, BUDGET, BalanceMemory(moving=moving, uneven_since=0.0), 1.8e9)

@@ -4,7 +4,7 @@ from itertools import cycle
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -196,7 +196,8 @@ def test_drains_keep_the_budget(streams: list[int], wishes: list[tuple[int, int]
     assert max(tens, default=0) <= 10 * BUDGET.per_second + len(streams)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
+@example([1, 1], [(1, 18), (2, 1)], [True, *[False] * 5], [0, 0, 0, 0, 0, 0, 1, 1, 2, 0], 0)
 @given(
     streams=st.lists(st.integers(1, 3000), min_size=2, max_size=8),
     wishes=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 25)), min_size=1, max_size=5),

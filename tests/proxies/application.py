@@ -1,8 +1,9 @@
 """A web application beside the pods, that knows no page and says its name when it says so."""
 
-import contextlib
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.harness import WebServer
 
 
 class Application:
@@ -10,8 +11,7 @@ class Application:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = WebServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         self.port = self._server.server_port
 
@@ -29,11 +29,10 @@ class Application:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                with contextlib.suppress(ConnectionError):
-                    self.send_response(404)
-                    self.send_header("content-length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
+                self.send_response(404)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             do_POST = do_GET
 

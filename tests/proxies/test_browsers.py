@@ -9,7 +9,7 @@ from nats.aio.client import Client as Nats
 
 from tests.browser.control import Control, Page
 from tests.browser.engines import ENGINES, Engine, Trust, running
-from tests.harness import Relay, free_port, until
+from tests.harness import Relay, free_port
 from tests.proxies.impostor import Habit
 from tests.proxies.programs import PROXIES
 from tests.proxies.proxy import Certificate, Places, Proxy
@@ -131,14 +131,3 @@ async def test_a_reload_of_the_proxy_cuts_no_stream_of_a_browser(
     await page.has_data("1")
     assert len(page.of("open")) == 1
     await relay.stop()
-
-
-async def test_a_browser_goes_on_at_the_other_pod(site: Site, open_page: OpenPage, publisher: Nats) -> None:
-    page = open_page()
-    await page.has("position")
-    (doomed,) = [pod for pod in site.pods if pod.admin("GET", "/load")[1]["streams"]]
-    await doomed.stop(signal.SIGKILL)
-    await publish(publisher, "1")
-    await page.has_data("1")
-    await until(lambda: len(page.of("position")) == 2, "the other pod's first block")
-    assert not page.of("gap")

@@ -46,8 +46,12 @@ async def test_a_stream_comes_as_the_pod_has_sent_it(lasting_site: Site) -> None
     assert headers["content-type"] == "text/event-stream"
 
 
-async def test_many_streams_of_a_browser_share_one_connection(lasting_site: Site, publisher: Nats) -> None:
-    browser = lasting_site.browser()
+async def test_many_streams_of_a_browser_share_one_connection(make_site: MakeSite, publisher: Nats) -> None:
+    """With heartbeats in quick order: httpcore keeps what has come for one stream while it waits for another one's, until
+    anything comes at all."""
+    site = make_site(heartbeat_seconds=0.5)
+    await site.open()
+    browser = site.browser()
     readers = [browser.read() for _ in range(MANY)]
     for reader in readers:
         await reader.begins()
@@ -56,7 +60,7 @@ async def test_many_streams_of_a_browser_share_one_connection(lasting_site: Site
         await reader.has(1)
     connections = {reader.connection for reader in readers}
     assert len(connections) == 1
-    loads = [pod.admin("GET", "/load")[1]["streams"] for pod in lasting_site.pods]
+    loads = [pod.admin("GET", "/load")[1]["streams"] for pod in site.pods]
     assert sum(loads) == MANY
     assert min(loads) > 0, "both pods have some of them"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssecast_operator.budget import GRACE_MARGIN_SECONDS, budget_of
+from ssecast_operator.budget import GRACE_MARGIN_SECONDS, START_SECONDS, budget_of
 from tests.fleets import budget, spec_of
 
 
@@ -47,4 +47,5 @@ def test_the_grace_period_holds_the_whole_farewell() -> None:
 @pytest.mark.parametrize("replicas", [1, 50])
 def test_the_progress_deadline_exceeds_a_rollout_of_all_pods(replicas: int) -> None:
     derived = budget()
-    assert replicas * (derived.min_ready + derived.grace) < derived.progress_deadline(replicas) < 2**31
+    each = START_SECONDS + derived.min_ready + derived.grace
+    assert replicas * each < derived.progress_deadline(replicas) < 2**31

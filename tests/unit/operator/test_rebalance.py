@@ -114,7 +114,8 @@ def test_a_round_is_called_off_when_the_budget_is_needed_elsewhere(shown: Fleet,
 
 def test_a_young_pod_may_be_allowed() -> None:
     young = Fleet(2, (pod("a", 6000), pod("b", 0, ready_since=NOW - 5)))
-    assert rebalanced(young, minPodAgeSeconds=0).state is Balance.MOVING
+    assert rebalanced(young, minPodAgeSeconds=5).state is Balance.MOVING
+    assert rebalanced(young, minPodAgeSeconds=6).state is Balance.WAITING
 
 
 def test_it_can_be_switched_off() -> None:

@@ -169,14 +169,14 @@ def test_when_the_demand_turns_marked_pods_take_streams_again_first() -> None:
 
 
 def test_when_it_turns_while_they_are_about_to_be_removed_they_are_kept() -> None:
-    """Raised before the ReplicaSet has acted; who is gone by then is replaced."""
+    """Raised first, before the ReplicaSet acts; who is gone by then is replaced."""
     shown = Fleet(1, (pod("a", 9), marked("b", deletion_cost=-1)))
-    assert planned(shown, 2).actions == (Undrain("b", "uid-b"), Unmark("b"), SetReplicas(1, 2))
+    assert planned(shown, 2).actions == (SetReplicas(1, 2), Undrain("b", "uid-b"), Unmark("b"))
 
 
 def test_as_many_stay_marked_as_are_still_to_be_removed() -> None:
     shown = Fleet(1, (pod("a", 9), marked("b", 3), marked("c", 0)))
-    assert planned(shown, 2).actions == (Undrain("b", "uid-b"), Unmark("b"), SetReplicas(1, 2))
+    assert planned(shown, 2).actions == (SetReplicas(1, 2), Undrain("b", "uid-b"), Unmark("b"))
 
 
 def test_when_fewer_are_to_go_those_with_most_streams_stay() -> None:
