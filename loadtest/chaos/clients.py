@@ -16,14 +16,14 @@ PORTION_BYTES = 1024
 
 
 class Clients:
-    """ledger: the file that they write what they saw into."""
+    """ledger: the file that they write what they saw into. servers: ports of this machine, or `ADDRESS:PORT`."""
 
-    def __init__(self, ledger: Path, log: Path, ports: Sequence[int]) -> None:
-        self.ledger, self.log, self.ports = ledger, log, ports
+    def __init__(self, ledger: Path, log: Path, servers: Sequence[int | str]) -> None:
+        self.ledger, self.log, self.servers = ledger, log, servers
         self._turn = asyncio.Lock()
 
     def __enter__(self) -> Self:
-        arguments = ["eventsource", str(self.ledger), *map(str, self.ports)]
+        arguments = ["eventsource", str(self.ledger), *map(str, self.servers)]
         self._driver = Driver(arguments, self.log, nats_url=os.environ.get("NATS_URL", ""))
         return self
 

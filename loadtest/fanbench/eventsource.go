@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -31,7 +32,7 @@ func (g *group) portion() int {
 
 // eventsource holds sources on one thread: one epoll, one heap of timers.
 type eventsource struct {
-	ports      []int
+	servers    []*syscall.SockaddrInet4
 	poll       int
 	sources    []source
 	ledger     *ledger
@@ -60,7 +61,7 @@ type eventsource struct {
 //	close                                                ends all of them, and the file
 func runEventSource(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("it needs a file to write to, and ports")
+		return fmt.Errorf("it needs a file to write to, and the servers' ports or addresses")
 	}
 	e, err := newEventSource(args[0], args[1:])
 	if err != nil {
@@ -80,17 +81,17 @@ func runEventSource(args []string) error {
 	return e.ledger.close()
 }
 
-func newEventSource(path string, ports []string) (*eventsource, error) {
+func newEventSource(path string, servers []string) (*eventsource, error) {
 	e := &eventsource{
 		buffer: make([]byte, readBytes), events: make([]syscall.EpollEvent, batch),
 		sources: make([]source, 0, maxStreams), // they never move
 	}
-	for _, text := range ports {
-		port, err := strconv.Atoi(text)
+	for _, text := range servers {
+		server, err := parseServer(text)
 		if err != nil {
-			return nil, fmt.Errorf("%q is no port", text)
+			return nil, err
 		}
-		e.ports = append(e.ports, port)
+		e.servers = append(e.servers, server)
 	}
 	var err error
 	if e.ledger, err = newLedger(path); err != nil {
@@ -98,6 +99,19 @@ func newEventSource(path string, ports []string) (*eventsource, error) {
 	}
 	e.poll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	return e, err
+}
+
+// parseServer reads `PORT`, which is on loopback, or `ADDRESS:PORT` of a machine of one's own: a load test that hits
+// somebody else by a slip is an attack.
+func parseServer(text string) (*syscall.SockaddrInet4, error) {
+	if port, err := strconv.ParseUint(text, 10, 16); err == nil {
+		return loopback(int(port)), nil
+	}
+	address, err := netip.ParseAddrPort(text)
+	if err != nil || !address.Addr().Is4() || !(address.Addr().IsLoopback() || address.Addr().IsPrivate()) {
+		return nil, fmt.Errorf("%q is neither a port nor ADDRESS:PORT of a loopback or private IPv4 address", text)
+	}
+	return &syscall.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()}, nil
 }
 
 // turn waits for what the streams bring, or until something is due, and sees to it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -299,5 +300,19 @@ func TestASourceThatStallsOrIsSlowReadsOnLater(t *testing.T) {
 	r.until("the rest", func() bool { return r.deliveries == 200 })
 	if got := r.written(); strings.Contains(got, "; b ") || strings.Count(got, "; r ") != 1 {
 		t.Fatal(got)
+	}
+}
+
+func TestServersAreOnesOwn(t *testing.T) {
+	for text, want := range map[string]string{"8080": "127.0.0.1:8080", "10.1.2.3:80": "10.1.2.3:80", "127.0.0.9:1": "127.0.0.9:1"} {
+		server, err := parseServer(text)
+		if err != nil || netip.AddrPortFrom(netip.AddrFrom4(server.Addr), uint16(server.Port)).String() != want {
+			t.Errorf("%s: %v, %v", text, server, err)
+		}
+	}
+	for _, text := range []string{"", "x", "70000", "93.184.216.34:80", "10.1.2.3", "[::1]:80"} {
+		if server, err := parseServer(text); err == nil {
+			t.Errorf("%q is taken for %v", text, server)
+		}
 	}
 }

@@ -1,7 +1,7 @@
 // Fanbench holds the parts of ssecast's fan-out benchmark and chaos test that must cost little: the clients, the
 // publisher, the Go hub of the published comparison, and a floor: what a plain loop of send() takes.
 //
-// It connects to and listens on loopback only.
+// It listens on loopback only, and connects to nothing but loopback; eventsource also to private addresses.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 const usage = `usage: fanbench COMMAND
 
   client PORT              holds event streams; takes commands on stdin, answers with JSON lines
-  eventsource FILE PORT..  EventSources that come back as browsers do, and write down what they saw; commands on stdin
+  eventsource FILE SERVER..  EventSources that come back as browsers do, and write down what they saw; commands on stdin
   publish                  publishes to NATS_URL; takes commands on stdin, answers with JSON lines
   hub PORT                 net/http, a goroutine and a 256-slot channel per client
   floor -threads N PORT    nothing but send() of the same bytes to every socket

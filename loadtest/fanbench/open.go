@@ -101,7 +101,7 @@ func (c *client) connect(s *stream, id string) {
 	if c.opening.receiveBuffer > 0 {
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, c.opening.receiveBuffer)
 	}
-	err = connectFrom(fd, s.index, c.port)
+	err = connectFrom(fd, s.index, loopback(c.port))
 	if err != nil && err != syscall.EINPROGRESS {
 		c.lose(s, err)
 		return
@@ -116,15 +116,18 @@ func (c *client) connect(s *stream, id string) {
 	}
 }
 
-// connectFrom connects a stream's socket, from the source address that it shares with some others.
-func connectFrom(fd int, index int32, port int) error {
+// connectFrom connects a stream's socket; on loopback from the source address that it shares with some others.
+func connectFrom(fd int, index int32, server *syscall.SockaddrInet4) error {
+	if server.Addr[0] != 127 {
+		return syscall.Connect(fd, server)
+	}
 	// The port is chosen by connect(), which may share it with other destinations; bind() alone would reserve it.
 	syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
 	from := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + index/perAddress)}}
 	if err := syscall.Bind(fd, from); err != nil {
 		return err
 	}
-	return syscall.Connect(fd, loopback(port))
+	return syscall.Connect(fd, server)
 }
 
 // connected goes on with a connection that was not made at once.

@@ -27,14 +27,14 @@ type source struct {
 
 // connect begins a connection, which asks for what comes after the last id.
 func (e *eventsource) connect(s *source) {
-	port := e.ports[(int(s.index)+s.attempt)%len(e.ports)]
+	server := e.servers[(int(s.index)+s.attempt)%len(e.servers)]
 	s.attempt++
 	at := now()
 	id := string(s.id)
 	if id == "" {
 		id = "-"
 	}
-	e.ledger.line(s, 'c', at, fmt.Sprintf("%d %s", port, id))
+	e.ledger.line(s, 'c', at, fmt.Sprintf("%d %s", server.Port, id))
 	s.stream = stream{index: s.index, startedAt: at, id: s.id, retryMS: s.retryMS, keeps: true}
 	s.paused, s.begun = false, false
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
@@ -47,7 +47,7 @@ func (e *eventsource) connect(s *source) {
 	if s.group.receiveBuffer > 0 {
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, s.group.receiveBuffer)
 	}
-	err = connectFrom(fd, s.index, port)
+	err = connectFrom(fd, s.index, server)
 	if err != nil && err != syscall.EINPROGRESS {
 		e.refused(s, err)
 		return

@@ -1,0 +1,116 @@
+"""`python -m loadtest.fleet`: the command line, and what one sees while it runs."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import nats.errors
+import typer
+from rich.console import Console
+
+from loadtest.bench import toolchain
+from loadtest.bench.machine import record
+from loadtest.bench.peers import ROOT
+from loadtest.fleet.kubectl import Kubectl
+from loadtest.fleet.objects import Images, Policy
+from loadtest.fleet.report import write, wrong
+from loadtest.fleet.session import Outcome, run
+from loadtest.fleet.stage import Stage, staged
+
+FAILED, WRONG = 1, 2
+RESULTS = ROOT / "loadtest" / "results"
+STREAMS_MOST = 12_000
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+screen = Console(stderr=True)
+
+
+@app.command()
+def main(
+    streams: Annotated[int, typer.Option(min=300, max=STREAMS_MOST, help="EventSources.")] = 3200,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Events per second.")] = 10.0,
+    image: Annotated[str, typer.Option(help="Of the pods.")] = Images.service,
+    operator_image: Annotated[str, typer.Option(help="Of the operator.")] = Images.operator,
+    nats_image: Annotated[str, typer.Option(help="Of nats-server.")] = Images.nats,
+    results: Annotated[Path, typer.Option(help="Where the folder of results is put.")] = RESULTS,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the records of a good run too.")] = False,
+) -> None:
+    """A fleet on the cluster that KUBECONFIG names grows, evens out, rolls out and shrinks under real streams.
+
+    Ends with 1 where an event was lost or duplicated, a client gave up, or more reconnected in a second than the budget.
+    """
+    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
+        _fail("KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG)
+    try:
+        toolchain.build()
+        Kubectl("default").node()
+    except RuntimeError as problem:
+        _fail(str(problem), WRONG)
+    policy = _policy(streams)
+    work = Path(tempfile.mkdtemp(prefix="ssecast-fleet-"))
+    stage = Stage(work, Images(image, operator_image, nats_image), policy, rate)
+    try:
+        outcome = asyncio.run(_to_the_end(stage, streams))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _fail("interrupted; everything that was started has ended", FAILED)
+    except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
+        _fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
+    folder = results / f"{datetime.now(UTC):%Y-%m-%d}-fleet"
+    write(folder, outcome, policy, record() | _versions())
+    for finding in outcome.findings:
+        _say(finding)
+    problems = wrong(outcome, policy)
+    if problems:
+        _fail(f"{'; '.join(problems)}. Records are in {work}, the report in {folder}", FAILED)
+    if not keep:
+        shutil.rmtree(work, ignore_errors=True)
+    peak = max(outcome.peak(step) for step in outcome.steps)
+    _say(
+        f"{outcome.counts['made']:,} deliveries, none lost or duplicated; at most {peak:,} reconnects per second, "
+        f"budget {policy.budget:,}; {folder / 'README.md'}"
+    )
+
+
+def _policy(streams: int) -> Policy:
+    """As many streams want the most pods by one target, and the fewest by the other."""
+    small, large = Policy.pods
+    burst = streams // 32
+    wanted = streams + burst
+    return Policy(
+        budget=max(50, streams // 16),
+        burst=burst,
+        limit=round(wanted * 0.8),
+        target_small=round(wanted / (large - 0.3)),
+        target_large=round(wanted / (small - 0.25)),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"kubernetes": str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])}
+
+
+async def _to_the_end(stage: Stage, streams: int) -> Outcome:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with staged(stage):
+        return await run(stage, streams, _say)
+
+
+def _say(sentence: str) -> None:
+    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    screen.print(f"fleet: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app(prog_name="ssecast fleet")
