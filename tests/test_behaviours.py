@@ -16,7 +16,7 @@ SEEN = {
         "test_heartbeats_keep_silent_streams_open",
         "test_heartbeats_of_a_filtered_stream_are_positions",
     ],
-    "its pod dies": ["test_another_pod_goes_on_where_a_killed_one_ended", "test_a_browser_goes_on_at_the_other_pod"],
+    "its pod dies": ["test_another_pod_goes_on_where_a_killed_one_ended", "test_a_browser_comes_back_when_every_pod_was_killed"],
     "its pod stops, drains or sheds, or the stream is `SSECAST_MAX_AGE_SECONDS` old": [
         "test_sigterm_closes_streams_evenly_after_the_delay_and_ends_the_pod",
         "test_a_drain_closes_streams_evenly_and_each_with_a_short_retry_of_its_own",
@@ -60,7 +60,7 @@ SEEN = {
         "test_while_the_address_fails_known_keys_are_good_and_unknown_ones_are_nobodys_fault"
     ],
     "its request head takes longer than ten seconds, or its body longer than a minute": [
-        "test_who_never_completes_a_head_is_closed_however_busy_it_looks",
+        "test_who_never_completes_a_request_is_closed_however_busy_it_looks",
         "test_nobody_holds_a_connection_for_ever_by_what_he_does_not_send",
     ],
     "its request head is longer than 32 KiB or has more than 128 headers": ["test_a_head_over_the_limit_is_refused"],
@@ -82,7 +82,7 @@ SEEN = {
         "test_a_rewound_stream_that_grew_past_the_head_before_the_pod_looked_is_a_gap",
     ],
     "core NATS without a stream: the connection breaks, or the pod cannot keep up": [
-        "test_a_core_connection_that_breaks_is_a_gap",
+        "test_core_nats_goes_on_after_a_gap",
         "test_a_pod_that_stood_still_in_core_mode_tells_a_gap",
     ],
 }

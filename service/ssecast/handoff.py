@@ -97,11 +97,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """The peer is in the wrong. uvicorn knows no answer but 400."""
         self.deadline = None
         self._visitors.closed[self._wrong] += 1
-        if self._wrong == "too_large":
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # an answer would be taken for that of the request before
+        elif self._wrong == "too_large":
             self.transport.write(TOO_LARGE)
             self.transport.close()
-        elif self._wrong == "pipelined":
-            self.transport.abort()  # an answer would be taken for that of an earlier request
         else:
             super().send_400_response(msg)
 
@@ -139,6 +139,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.deadline, self._unparsed = None, 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The rest of a body that nobody waits for has no more time than a head."""
+        super().on_response_complete()
+        if self.deadline is not None and self.owes == "body":
+            self.deadline = min(self.deadline, time.monotonic() + HEAD_SECONDS)
 
     def _count(self, size: int) -> None:
         self._unparsed = 0

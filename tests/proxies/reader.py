@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
+import httpcore
 import httpx
+from httpcore._async import http2
 
 from tests.harness import until
 from tests.proxies.proxy import Certificate
@@ -21,6 +23,25 @@ STREAM_HEADERS = {
     "cache-control": "no-store",
     "accept-encoding": "gzip, deflate, br, zstd",
 }
+
+
+class SharedReading(httpcore.AsyncHTTP2Connection):
+    """All streams wait for the same read of their connection.
+
+    httpcore lets one after the other read until something for itself comes, while what has come for others lies there:
+    a stream may wait for ever for what its connection has brought.
+    """
+
+    _reading: asyncio.Task[None] | None = None
+
+    async def _receive_events(self, request: httpcore.Request, stream_id: int | None = None) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(super()._receive_events(request))
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
+        await asyncio.shield(self._reading)
+
+
+http2.AsyncHTTP2Connection = SharedReading  # type: ignore[misc]
 
 
 class Browser:

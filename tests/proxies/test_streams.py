@@ -47,9 +47,7 @@ async def test_a_stream_comes_as_the_pod_has_sent_it(lasting_site: Site) -> None
 
 
 async def test_many_streams_of_a_browser_share_one_connection(make_site: MakeSite, publisher: Nats) -> None:
-    """With heartbeats in quick order: httpcore keeps what has come for one stream while it waits for another one's, until
-    anything comes at all."""
-    site = make_site(heartbeat_seconds=0.5)
+    site = make_site()
     await site.open()
     browser = site.browser()
     readers = [browser.read() for _ in range(MANY)]
