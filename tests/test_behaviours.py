@@ -16,7 +16,10 @@ SEEN = {
         "test_heartbeats_keep_silent_streams_open",
         "test_heartbeats_of_a_filtered_stream_are_positions",
     ],
-    "its pod dies": ["test_another_pod_goes_on_where_a_killed_one_ended", "test_a_browser_comes_back_when_every_pod_was_killed"],
+    "its pod dies": [
+        "test_another_pod_goes_on_where_a_killed_one_ended",
+        "test_a_browser_comes_back_when_every_pod_was_killed",
+    ],
     "its pod stops, drains or sheds, or the stream is `SSECAST_MAX_AGE_SECONDS` old": [
         "test_sigterm_closes_streams_evenly_after_the_delay_and_ends_the_pod",
         "test_a_drain_closes_streams_evenly_and_each_with_a_short_retry_of_its_own",

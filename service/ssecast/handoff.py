@@ -97,13 +97,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """The peer is in the wrong. uvicorn knows no answer but 400."""
         self.deadline = None
         self._visitors.closed[self._wrong] += 1
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # an answer would be taken for that of the request before
+        if self._would_be_taken_for_another_answer():
+            self.transport.abort()
         elif self._wrong == "too_large":
             self.transport.write(TOO_LARGE)
             self.transport.close()
         else:
             super().send_400_response(msg)
+
+    def _would_be_taken_for_another_answer(self) -> bool:
+        """Of a request before this one, or of this one when its own has begun."""
+        answering = self._answering
+        if answering is None or answering.response_complete:
+            return False
+        return self._in_head or answering is not self.cycle or answering.response_started
 
     # The parser's callbacks
 
@@ -137,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.deadline, self._unparsed = None, 0
+        self.deadline, self._in_head, self._unparsed = None, True, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -151,6 +151,24 @@ async def test_requests_that_pile_up_behind_one_another_are_bounded(pod: Pod) ->
     await nothing_is_left(pod, before)
 
 
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (INFO + b"\0\r\n\r\n", b""),
+        (INFO + b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b""),
+        (
+            b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"HTTP/1.1 400 Bad Request\r\n",
+        ),
+    ],
+    ids=["behind a request", "in a body behind a request", "alone"],
+)
+async def test_no_answer_is_that_of_another_request(pod: Pod, sent: bytes, answer: bytes) -> None:
+    got = await exchange(pod.port, sent)
+    assert got.startswith(answer) if answer else b" 400 " not in got
+    assert closed(pod, "malformed") == 1
+
+
 async def test_a_client_that_talks_on_and_on_loses_its_stream_and_no_other_one_does(pod: Pod) -> None:
     quiet = await Client.open(pod.port)
     peer = await Peer.connect(pod.port)
