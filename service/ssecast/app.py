@@ -17,8 +17,8 @@ from ssecast.access import Access, Denied, Grant, KeysAway
 from ssecast.cors import is_same_origin
 from ssecast.entrance import Entrance
 from ssecast.events import MAX_INTERVAL_MS, MAX_SUBJECTS, PARAMETERS, Events, not_granted
-from ssecast.frame import Position, refusal
-from ssecast.subjects import covered, problem
+from ssecast.frame import MAX_NAME, RESERVED_NAMES, Position, Refusal, refusal
+from ssecast.subjects import covered, is_api, problem, reserved
 
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; "
@@ -76,7 +76,7 @@ def create_app(
     events: Events, *, subjects: tuple[str, ...], publish: Publish | None, page: bool, max_payload_bytes: int
 ) -> ASGIApp:
     """The app; publish is None where publishing is off."""
-    app = FastAPI(title="ssecast", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="ssecast", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.routes.insert(0, Route("/events", events, include_in_schema=False))
     _describe(app, events.access)
     _add_denials(app, events)
@@ -132,7 +132,7 @@ def _add_publish(
         body = await _body(request, max_payload_bytes)
         refused = refusal(body, ssecast_event, max_payload_bytes)
         if refused:
-            raise HTTPException(400, {"problem": refused.value, "subject": subject})
+            raise HTTPException(400, _unfit(refused, ssecast_event))
         try:
             position, duplicate = await publish(
                 subject, body, ssecast_event or None, _message_id(idempotency_key, grant)
@@ -167,11 +167,23 @@ def _message_id(key: str | None, grant: Grant) -> str | None:
 
 def _check_subject(subject: str, served: tuple[str, ...]) -> None:
     wrong = problem(subject, wildcards=False)
-    if wrong is None and not covered(subject, served):
+    if wrong is None and (not covered(subject, served) or reserved(subject, served)):
         wrong = "is not served here"
+    if wrong is None and is_api(subject):
+        wrong = "is one of NATS' own, which nobody publishes to from here"
     if wrong:
         allowed = "one subject within " + ", ".join(served)
         raise HTTPException(400, {"parameter": "subject", "value": subject[:200], "problem": wrong, "allowed": allowed})
+
+
+def _unfit(refused: Refusal, name: str | None) -> dict[str, str]:
+    if refused is Refusal.RESERVED_NAME:
+        allowed = (
+            f"up to {MAX_NAME} characters without control characters, and none of {', '.join(sorted(RESERVED_NAMES))}"
+        )
+        wrong = "is no name that an event may have"
+        return {"parameter": "Ssecast-Event", "value": (name or "")[:200], "problem": wrong, "allowed": allowed}
+    return {"parameter": "body", "problem": "is not UTF-8", "allowed": "text in UTF-8"}
 
 
 async def _body(request: Request, limit: int) -> bytes:

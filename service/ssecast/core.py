@@ -13,6 +13,7 @@ from ssecast.frame import Event
 from ssecast.intake import Intake
 from ssecast.jetstream import EVENT_NAME, base36
 from ssecast.refusals import JetStreamError, too_large
+from ssecast.subjects import reserved
 
 FLUSH_SECONDS = 5
 
@@ -108,7 +109,7 @@ class Core:
         self._subscriptions.clear()
 
     async def _take(self, msg: Msg) -> None:
-        if self._broken is None or self._broken.done():
+        if self._broken is None or self._broken.done() or reserved(msg.subject, self._subjects):
             return
         self._begin()
         name = (msg.headers.get(EVENT_NAME) if msg.headers else None) or None

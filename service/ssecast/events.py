@@ -23,7 +23,7 @@ from ssecast.frame import Format, Position
 from ssecast.hub import Hub
 from ssecast.limits import CLIENT, Limits
 from ssecast.stream import HEADERS, Answer, EventStream, Headers, Receive, Scope, Send, come_back
-from ssecast.subjects import covered, problem, reduce
+from ssecast.subjects import covered, problem, reduce, reserved
 
 PARAMETERS = {
     "subject": "a NATS subject, wildcards `*` and `>` allowed; may be given several times",
@@ -138,7 +138,7 @@ def _subjects(asked: list[str], served: tuple[str, ...], granted: tuple[str, ...
         wrong = problem(subject)
         if wrong:
             raise BadParameter("subject", subject, wrong, PARAMETERS["subject"])
-        if not covered(subject, served):
+        if not covered(subject, served) or reserved(subject, served):
             allowed = "subjects within " + ", ".join(served)
             raise BadParameter("subject", subject, "is not served here", allowed)
         if not covered(subject, granted):

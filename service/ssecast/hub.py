@@ -197,9 +197,6 @@ class Hub:
             self._write(sub, retry_block(self.draw_retry(False)))
             self.resume_gap(sub, requested, sub.channel.sent, "epoch" if position else "unreadable")
             return None
-        if position.epoch != self.log.epoch:  # an older stream's, or a newer one's, of which another pod heard first
-            self._write(sub, retry_block(self.draw_retry(False)))
-            return position
         if self.log.floor <= position.seq <= self.log.head:
             self.resumes["memory"] += 1
             self._start(sub, position.seq)

@@ -21,7 +21,7 @@ from ssecast.jetstream import JetStream, StreamState
 from ssecast.log import EventLog
 from ssecast.refusals import JetStreamError
 from ssecast.source import Source
-from ssecast.subjects import collide, reduce
+from ssecast.subjects import collide, covered, reduce
 
 CLUSTER_HEARTBEAT_SECONDS = 0.2
 """In a cluster only a heartbeat tells that a consumer has seen all there is, and streams wait for it."""
@@ -35,6 +35,12 @@ MAX_FILTERS = 64
 
 SEGMENTS_MAX = 4
 """Backfills of full size that may be in memory at once: those that slow streams are still reading, and the next one."""
+
+KEPT_SECONDS = 10.0
+"""So long a finished backfill is kept for who comes a little later: a dead pod's clients come over several seconds."""
+
+LOOK_EVERY = 256
+"""Events of a backfill between two looks whether anybody still waits for it."""
 
 PENDING_BYTES = 128 * 2**20
 
@@ -77,6 +83,16 @@ class Waiter:
         return open_still
 
 
+class Kept(NamedTuple):
+    """A finished backfill. first: the stream's first seq after it, 0 where it was without a jump. breaks: of the hub when
+    it was made; after another one nobody knows whether it is true."""
+
+    segment: EventLog
+    filters: tuple[str, ...]
+    first: int
+    breaks: int
+
+
 class Broken(Exception):
     """The order of a backfill cannot be vouched for: start again."""
 
@@ -90,6 +106,7 @@ class Resumer:
         self._wake = asyncio.Event()
         self._stuck = False
         self._segments: weakref.WeakSet[EventLog] = weakref.WeakSet()
+        self._kept: Kept | None = None
         hub.on_evicted = self._go_round_again
 
     def lookup(self, sub: Subscriber, requested: Position) -> None:
@@ -156,6 +173,7 @@ class Resumer:
             self.source.doubt()
             raise Broken("the source has not seen yet that the stream is another one")
         behind = [waiter for waiter in waiting if not waiter.answered and not self._answer(waiter, state)]
+        behind = [waiter for waiter in behind if not self._answer_from_kept(waiter)]
         if behind:
             await self._backfill(jetstream, state, sorted(behind, key=lambda waiter: waiter.cursor))
 
@@ -179,6 +197,18 @@ class Resumer:
         if waiter.cursor < own.floor:
             return False
         self._go_on(waiter, waiter.cursor, "ahead" if waiter.cursor > own.head else "memory")
+        return True
+
+    def _answer_from_kept(self, waiter: Waiter) -> bool:
+        kept, own = self._kept, self.hub.log
+        if kept is None or kept.breaks != self.hub.breaks.total():
+            return False
+        segment, subjects = kept.segment, waiter.sub.channel.want.subjects
+        if not segment.floor <= waiter.cursor <= segment.head or segment.head < own.floor:
+            return False
+        if not all(covered(subject, kept.filters) for subject in subjects):
+            return False
+        self._hand_over(waiter, segment, kept.first)
         return True
 
     def _look_later(self, waiter: Waiter) -> None:
@@ -206,18 +236,21 @@ class Resumer:
     # Backfill
 
     async def _backfill(self, jetstream: JetStream, state: StreamState, waiting: Sequence[Waiter]) -> None:
-        """One consumer for all of them, in the order of their cursors."""
+        """One consumer for all of them, in the order of their cursors; it ends early when nobody waits any more."""
+        self._kept = None
         self._make_room()
         breaks = self.hub.breaks.total()
         filters = self._filters(waiting)
         served, upto = waiting, self._upto()
         span = Span(filters, served[0].cursor, upto, alone=state.replicas == 1)
-        backfill = Backfill(self, jetstream, span)
+        backfill = Backfill(self, jetstream, span, waiting)
         if not await backfill.run():
             served = await self._near_enough(jetstream, waiting, filters, upto)
             if served:
-                backfill = Backfill(self, jetstream, span._replace(after=served[0].cursor))
+                backfill = Backfill(self, jetstream, span._replace(after=served[0].cursor), served)
                 await backfill.run(whatever=True)
+        if backfill.abandoned:
+            return
         if self.hub.breaks.total() != breaks:
             raise Broken("there was a break meanwhile")
         if not served:
@@ -231,8 +264,17 @@ class Resumer:
         if self.hub.breaks.total() != breaks:
             raise Broken("there was a break meanwhile")
         self._segments.add(backfill.segment)
+        self._keep(Kept(backfill.segment, filters, first, breaks))
         for waiter in waiting:
             self._hand_over(waiter, backfill.segment, first)
+
+    def _keep(self, kept: Kept) -> None:
+        def let_go() -> None:
+            if self._kept is kept:
+                self._kept = None
+
+        self._kept = kept
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, let_go)
 
     def _make_room(self) -> None:
         """Takes earlier backfills from those who still read them, the largest first, until memory has room for the next
@@ -295,15 +337,16 @@ class Span(NamedTuple):
 
 
 class Backfill:
-    """One consumer's messages of a span, as a temporary log."""
+    """One consumer's messages of a span, as a temporary log. abandoned: nobody waited for it any more."""
 
-    def __init__(self, resumer: Resumer, jetstream: JetStream, span: Span) -> None:
-        self._jetstream, self._span = jetstream, span
+    def __init__(self, resumer: Resumer, jetstream: JetStream, span: Span, waiting: Sequence[Waiter]) -> None:
+        self._jetstream, self._span, self._waiting = jetstream, span, waiting
         self._options = resumer.options
         self._max_payload = resumer.source.options.max_payload_bytes
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last = span.after
-        self.jumped = False
+        self._taken = 0
+        self.jumped = self.abandoned = False
         self.segment = EventLog(self._options.max_events, self._options.max_bytes, resumer.hub.log.epoch, span.after)
 
     async def run(self, *, whatever: bool = False) -> bool:
@@ -330,6 +373,11 @@ class Backfill:
     async def _take(self, delivery: Delivery) -> None:
         event, span = delivery.event, self._span
         if self._done.done():
+            return
+        self._taken += 1
+        if self._taken % LOOK_EVERY == 0 and all(waiter.answered for waiter in self._waiting):
+            self.abandoned = True
+            self._finish()
             return
         self.jumped = self.jumped or event.seq != self._last + 1
         self._last = event.seq

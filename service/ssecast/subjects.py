@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 MAX_SUBJECT = 255
 """Longest subject or pattern in bytes; nats-server itself refuses lines above 4096 bytes."""
 
+API = ("$JS", "$SYS", "_INBOX")
+"""First tokens of requests to NATS, and of answers to its clients."""
+
 T = TypeVar("T")
 
 
@@ -20,6 +23,8 @@ def problem(pattern: str, *, wildcards: bool = True) -> str | None:
         return "is empty"
     if any(c.isspace() or not c.isprintable() for c in pattern):
         return "contains white space or a control character"
+    if "\ufffd" in pattern:
+        return "contains U+FFFD, which stands for bytes that are not UTF-8"
     if len(pattern.encode()) > MAX_SUBJECT:
         return f"is longer than {MAX_SUBJECT} bytes"
     tokens = pattern.split(".")
@@ -81,6 +86,22 @@ def collide(one: str, other: str) -> bool:
 def covered(pattern: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns contains the pattern."""
     return any(contains(outer, pattern) for outer in patterns)
+
+
+def reserved(pattern: str, served: Iterable[str]) -> bool:
+    """Whether a subject or pattern is NATS' own ($JS.API…, $SYS…, _INBOX…) and none of the served names its first token.
+
+    A wildcard does not reach there, as in MQTT 5 (4.7.2): who serves `>` means what publishers say.
+    """
+    first = pattern.partition(".")[0]
+    if not first.startswith("$") and first != "_INBOX":
+        return False
+    return not any(each.partition(".")[0] == first for each in served)
+
+
+def is_api(subject: str) -> bool:
+    """Whether NATS or one of its clients acts on what is published there."""
+    return subject.partition(".")[0] in API
 
 
 def intersection(one: str, other: str) -> str | None:

@@ -28,7 +28,7 @@ SEED = int(os.environ.get("FUZZ_SEED", "5"))
 ATTACKERS = 16
 SHOWN_CHARS = 800
 ESTABLISHED, CLOSE_WAIT = "01", "08"
-HONEST = frozenset({0, 100, 200, 202, 204, 307, 400, 404, 405, 408, 411, 413, 414, 417, 422, 431, 503})
+HONEST = frozenset({0, 100, 200, 202, 204, 400, 404, 405, 408, 411, 413, 414, 417, 422, 431, 503})
 """Statuses that a request may earn, whatever it is; 0: a connection closed without one."""
 
 NO_LINGER = struct.pack("ii", 1, 0)

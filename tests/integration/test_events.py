@@ -244,11 +244,63 @@ async def test_publishing_over_http_answers_with_the_position(nats_server: Embed
     assert pod.request("POST", "/publish/events.x", b"hello", headers=key)[1] == first | {"duplicate": True}
     assert await client.has(1) == ["hello"]
     assert client.last_id == first["position"]
-    assert pod.request("POST", "/publish/orders.x", b"no")[0] == 400
-    assert pod.request("POST", "/publish/events.*", b"no")[0] == 400
-    named = {"ssecast-event": "position"}
-    assert pod.request("POST", "/publish/events.x", b"no", headers=named)[0] == 400
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("subject", "payload", "name", "parameter"),
+    [
+        ("orders.x", b"no", "", "subject"),
+        ("events.*", b"no", "", "subject"),
+        ("events.%ff", b"no", "", "subject"),
+        ("events.x", b"no", "position", "Ssecast-Event"),
+        ("events.x", b"\xff", "", "body"),
+    ],
+)
+async def test_what_cannot_be_published_is_named_with_what_can(
+    nats_server: EmbeddedNats, make_pod: MakePod, subject: str, payload: bytes, name: str, parameter: str
+) -> None:
+    pod = await make_pod(nats_server.url, publish="true").start()
+    status, body = pod.request("POST", f"/publish/{subject}", payload, headers={"ssecast-event": name})
+    assert (status, body["detail"]["parameter"]) == (400, parameter)
+    assert body["detail"]["problem"]
+    assert body["detail"]["allowed"]
+
+
+async def test_no_wildcard_reaches_what_is_the_servers_own(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    """Whoever may publish anything could delete streams, and whoever may read anything could read answers to others."""
+    await publisher.jetstream().add_stream(name="kept", subjects=["kept.>"])
+    pod = await make_pod(nats_server.url, publish="true", stream="", subjects=">").start()
+    for subject in ("$JS.API.STREAM.DELETE.kept", "$SYS.REQ.SERVER.PING", "_INBOX.x", "$KV.bucket.x"):
+        status, body = pod.request("POST", f"/publish/{subject}", b"")
+        assert (status, body["detail"]["parameter"]) == (400, "subject")
+        assert pod.request("GET", f"/events?subject={subject}")[0] == 400
+    client = await Client.open(pod.port)
+    await until(lambda: bool(client.events), "the first block")
+    assert (
+        await publisher.jetstream().stream_info("kept")
+    ).config.name == "kept"  # a request, and an answer to an inbox
+    await publisher.publish("_INBOX.other", b"secret")
+    await publisher.publish("events.x", b"for all")
+    assert await client.has(1) == ["for all"]
+    assert pod.request("POST", "/publish/events.x", b"by all")[0] == 202
+    assert await client.has(2) == ["for all", "by all"]
+    await client.close()
+
+
+async def test_what_is_served_by_name_is_the_operators_will_but_no_api_of_the_server(
+    nats_server: EmbeddedNats, make_pod: MakePod
+) -> None:
+    pod = await make_pod(nats_server.url, publish="true", stream="", subjects="$KV.bucket.>,$JS.>").start()
+    assert pod.request("POST", "/publish/$KV.bucket.x", b"")[0] == 202
+    assert pod.request("POST", "/publish/$JS.API.INFO", b"")[0] == 400
+
+
+async def test_no_path_is_answered_with_a_redirect_to_where_the_client_says_we_are(pod: Pod) -> None:
+    for path in ("/events/", "/info/", "/ssecast.js/"):
+        assert pod.request("GET", path, headers={"host": "elsewhere.example"})[0] == 404
 
 
 @pytest.mark.parametrize("stream", ["ssecast", ""], ids=["jetstream", "core"])

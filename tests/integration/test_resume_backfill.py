@@ -91,6 +91,56 @@ async def test_many_share_one_backfill_and_get_all_of_it(
         assert rig.hub.resumes["jetstream"] == 500
 
 
+async def test_who_comes_a_little_later_gets_the_same_backfill(
+    nats_server: EmbeddedNats, publisher: Nats, consumers: Made
+) -> None:
+    """A dead pod's clients come over several seconds. What it does not hold, or what a break has put in doubt, is fetched."""
+    async with Rig(nats_server.url, log=100) as rig:
+        await filled(rig, publisher, 2000)
+        before = len(consumers())
+        for at, subjects, made in (
+            (500, "events.>", 1),
+            (500, "events.>", 1),
+            (900, "events.x", 1),
+            (499, "events.>", 2),
+            (500, "events.y", 2),
+        ):
+            stream = rig.open(rig.at(at), (subjects,))
+            await stream.has([] if subjects == "events.y" else numbers(at + 1, 2000))
+            await until(lambda made=made: len(consumers()) - before >= made, "word of the consumers")  # type: ignore[misc]
+            assert len(consumers()) - before == made
+        rig.hub.interrupt("expired", rig.hub.log.epoch, 2000)
+        stream = rig.open(rig.at(600))
+        await stream.has(numbers(601, 2000))
+        assert not stream.gaps
+        await until(lambda: len(consumers()) - before == 3, "another consumer")
+
+
+async def test_a_backfill_ends_when_nobody_waits_for_it_any_more(
+    nats_server: EmbeddedNats, publisher: Nats, consumers: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever comes and leaves would keep a pod reading all there is."""
+    async with Rig(nats_server.url, log=100) as rig:
+        await filled(rig, publisher, 5000)
+        before = len(consumers())
+        jetstream = rig.source.jetstream
+        assert jetstream is not None
+        create_consumer = jetstream.create_consumer
+
+        async def left_behind(*arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(jetstream, "create_consumer", create_consumer)
+            made = await create_consumer(*arguments, **named)
+            rig.hub.lost(leaves)
+            return made
+
+        monkeypatch.setattr(jetstream, "create_consumer", left_behind)
+        leaves = rig.open(rig.at(5))
+        await until(lambda: len(consumers()) - before == 1, "the first consumer")
+        stays = rig.open(rig.at(6))
+        await stays.has(numbers(7, 5000))
+        await until(lambda: len(consumers()) - before == 2, "another one, for the first was not read to its end")
+
+
 async def test_only_what_memory_lacks_is_fetched(nats_server: EmbeddedNats, publisher: Nats) -> None:
     """A backfill ends within the log: as many events as both may hold together can be had back."""
     async with Rig(nats_server.url, log=1000, resume=ResumeOptions(1000, 2**26)) as rig:
@@ -239,10 +289,10 @@ async def test_slow_readers_of_earlier_backfills_keep_nobody_waiting(
     """However many small backfills are still being read, the next one is made, and theirs go on as they were."""
     async with Rig(nats_server.url, log=10) as rig:
         await filled(rig, publisher, 100, size=LARGE)
-        slow = [await held(rig, seq) for seq in range(2 * SEGMENTS_MAX)]
-        quick = rig.open(rig.at(50))
-        await quick.has([text.zfill(LARGE) for text in numbers(51, 100)])
-        for seq, stream in enumerate(slow):
+        slow = {seq: await held(rig, seq) for seq in range(2 * SEGMENTS_MAX, 0, -1)}  # each needs more than there was
+        quick = rig.open(rig.at(0))
+        await quick.has([text.zfill(LARGE) for text in numbers(1, 100)])
+        for seq, stream in slow.items():
             stream.read_on(rig.hub)
             await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 100)])
 
@@ -253,14 +303,14 @@ async def test_backfills_that_fill_the_memory_are_taken_from_their_slow_readers(
     """Their sockets are full and the log has gone past them: they end as slow, and whoever else comes back is served."""
     async with Rig(nats_server.url, log=10, resume=ResumeOptions(1000, 600_000)) as rig:
         await filled(rig, publisher, 100, size=LARGE)
-        slow = [await held(rig, 0) for _ in range(SEGMENTS_MAX)]
-        quick = rig.open(rig.at(50))
-        await quick.has([text.zfill(LARGE) for text in numbers(51, 100)])
+        slow = {seq: await held(rig, seq) for seq in range(SEGMENTS_MAX, 0, -1)}
+        quick = rig.open(rig.at(0))
+        await quick.has([text.zfill(LARGE) for text in numbers(1, 100)])
         await until(lambda: rig.hub.closed["slow"] == 1, "one of them to end")
-        for stream in slow:
+        for seq, stream in slow.items():
             if not stream.closed:
                 stream.read_on(rig.hub)
-                await stream.has([text.zfill(LARGE) for text in numbers(1, 100)])
+                await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 100)])
 
 
 async def test_streams_that_wait_for_their_next_backfill_hold_on_to_none(
@@ -269,12 +319,12 @@ async def test_streams_that_wait_for_their_next_backfill_hold_on_to_none(
     """Each had read its own to the end when the log had gone past that: together they wait, and are served together."""
     async with Rig(nats_server.url, log=10) as rig:
         await filled(rig, publisher, 100, size=LARGE)
-        slow = [await held(rig, seq) for seq in range(SEGMENTS_MAX)]
+        slow = {seq: await held(rig, seq) for seq in range(SEGMENTS_MAX, 0, -1)}
         await publish(publisher, 101, 200, size=LARGE)
         await rig.reaches(200)
-        for stream in slow:
+        for stream in slow.values():
             stream.read_on(rig.hub)
-        for seq, stream in enumerate(slow):
+        for seq, stream in slow.items():
             await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 200)])
             assert not stream.gaps
 

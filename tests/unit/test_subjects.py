@@ -13,6 +13,7 @@ from ssecast.subjects import (
     matches,
     problem,
     reduce,
+    reserved,
 )
 
 
@@ -30,6 +31,7 @@ def test_a_valid_pattern_has_no_problem(pattern: str) -> None:
         ("a b", "white space"),
         ("a\0", "control character"),
         ("\ud800", "control character"),
+        ("a.\ufffd", "not UTF-8"),
         ("a..b", "empty token"),
         (".a", "empty token"),
         ("a.", "empty token"),
@@ -118,3 +120,15 @@ def test_removing_what_is_not_there_is_an_error() -> None:
     for pattern, value in (("a", 2), ("b", 1), ("a.b", 1)):
         with pytest.raises(KeyError):
             trie.remove(pattern, value)
+
+
+@pytest.mark.parametrize("pattern", ["$JS.API.INFO", "$KV.bucket.x", "$SYS.>", "_INBOX.x", "$"])
+def test_a_wildcard_does_not_reach_what_is_the_servers_own(pattern: str) -> None:
+    assert reserved(pattern, (">",))
+    assert reserved(pattern, ("*.>", "events.>"))
+    assert not reserved(pattern, ("events.>", pattern))
+
+
+@pytest.mark.parametrize("pattern", ["events.$JS", "_INBOXES.x", ">", "*.x"])
+def test_everything_else_is_the_publishers(pattern: str) -> None:
+    assert not reserved(pattern, (">",))
