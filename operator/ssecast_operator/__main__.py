@@ -1,8 +1,24 @@
 """The commands of the operator."""
 
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
 import typer
+import yaml
 
 from ssecast_operator.crd import rendered
+from ssecast_operator.explain import explain as explained
+from ssecast_operator.rights import rights
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 app = typer.Typer(
     name="ssecast-operator",
@@ -23,6 +39,131 @@ def operator() -> None:
 def crd() -> None:
     """Print the CustomResourceDefinition, as the chart ships it."""
     typer.echo(rendered(), nl=False)
+
+
+@app.command()
+def rbac(
+    namespace: Annotated[str, typer.Option(help="Namespace of the operator.")] = "default",
+    cluster: Annotated[bool, typer.Option(help="It looks after all namespaces, not only its own.")] = False,
+    manage_crd: Annotated[bool, typer.Option(help="It keeps the CustomResourceDefinition up to date.")] = False,
+) -> None:
+    """Print the ServiceAccount, roles and bindings that `run` needs."""
+    typer.echo(yaml.safe_dump_all(rights(namespace, cluster=cluster, manage_crd=manage_crd), sort_keys=False), nl=False)
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="Name of the Broadcaster.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace; default: kubectl's.")] = "",
+    file: Annotated[
+        str, typer.Option(help="The object as JSON in a file, - for standard input; default: asks kubectl.")
+    ] = "",
+) -> None:
+    """Say why a Broadcaster has as many pods as it has, from its status alone."""
+    try:
+        body = json.loads(_given(file) if file else _asked(name, namespace))
+    except ValueError as wrong:
+        raise _failed(f"this is not a Broadcaster in JSON: {wrong}") from None
+    if not isinstance(body, dict) or body.get("metadata", {}).get("name") != name:
+        raise _failed(f"this is not the Broadcaster {name!r}")
+    typer.echo(explained(body), nl=False)
+
+
+@app.command()
+def run(
+    image: Annotated[
+        str, typer.Option(envvar="SSECAST_OPERATOR_IMAGE", help="Image of pods whose Broadcaster names none.")
+    ] = "",
+    namespace: Annotated[
+        str,
+        typer.Option(envvar="POD_NAMESPACE", help="Namespace of the operator itself; default: its service account's."),
+    ] = "",
+    watch: Annotated[
+        str,
+        typer.Option(
+            envvar="SSECAST_OPERATOR_WATCH",
+            help="Namespaces that are looked after, a comma list; * for all; default: the operator's own.",
+        ),
+    ] = "",
+    labels: Annotated[
+        str,
+        typer.Option(
+            envvar="SSECAST_OPERATOR_LABELS",
+            help="Labels of the operator's pod (a=b,c=d), by which NetworkPolicies let it reach the pods.",
+        ),
+    ] = "app=ssecast-operator",
+    manage_crd: Annotated[
+        bool,
+        typer.Option(
+            envvar="SSECAST_OPERATOR_MANAGE_CRD", help="Bring the CustomResourceDefinition up to date at start."
+        ),
+    ] = True,
+    port: Annotated[
+        int, typer.Option(envvar="SSECAST_OPERATOR_PORT", help="Port of /healthz and /metrics.", min=1, max=65535)
+    ] = 8081,
+    log_level: Annotated[
+        str, typer.Option(envvar="SSECAST_OPERATOR_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run the operator until a signal ends it."""
+    from ssecast_operator.logs import configure
+    from ssecast_operator.runtime import Operator, Options
+
+    if log_level.upper() not in logging.getLevelNamesMapping():
+        raise _failed(f"--log-level is {log_level!r}; it must be debug, info, warning or error")
+    configure(log_level)
+    own = namespace or (NAMESPACE_FILE.read_text() if NAMESPACE_FILE.exists() else "default")
+    options = Options(
+        image=image or f"ghcr.io/ssecast/ssecast:{version('ssecast')}",
+        namespace=own,
+        namespaces=() if watch == "*" else tuple(each.strip() for each in watch.split(",") if each.strip()) or (own,),
+        manage_crd=manage_crd,
+        port=port,
+        labels=_labels(labels),
+    )
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await Operator(options).run(stop)
+
+    asyncio.run(main())
+
+
+def _labels(text: str) -> dict[str, str]:
+    pairs = [each.partition("=") for each in text.split(",") if each.strip()]
+    if not pairs or any(not found or not name.strip() for name, found, _ in pairs):
+        raise _failed(f"--labels is {text!r}; it must be such as app=ssecast-operator,tier=control")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _given(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text()
+    except OSError as wrong:
+        raise _failed(f"{file} cannot be read: {wrong.strerror}") from None
+
+
+def _asked(name: str, namespace: str) -> str:
+    command = ["kubectl", "get", "broadcasters.ssecast.dev", name, "--output=json"]
+    try:
+        done = subprocess.run(
+            command + ([f"--namespace={namespace}"] if namespace else []),
+            capture_output=True,
+            text=True,
+            env=os.environ,
+        )
+    except FileNotFoundError:
+        raise _failed("kubectl is not installed; without it, give the object by --file") from None
+    if done.returncode:
+        raise _failed(done.stderr.strip())
+    return done.stdout
+
+
+def _failed(sentence: str) -> typer.Exit:
+    typer.echo(f"ssecast-operator: {sentence}", err=True)
+    return typer.Exit(2)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ FRESH_SECONDS = 15.0
 STALE_SECONDS = 60.0
 """As long the last value is assumed to hold still; then it says nothing any more."""
 
+PROBLEM_MAX_CHARS = 500
+
 COUNT_MAX = 10**9
 """Larger counts than this are a defect, or a lie."""
 
@@ -42,6 +44,8 @@ class Load:
     draining: bool = False
     drain_deadline: float | None = None
     refused_per_second: float = 0.0
+    problem: str = ""
+    """What is wrong with its connection to NATS or with the stream, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def read_load(body: bytes, uid: str) -> Load:
         draining=_flag(answer, "draining"),
         drain_deadline=instant(answer.get("drain_deadline")),
         refused_per_second=_count(answer, "refused_per_second"),
+        problem=_text({"problem": ""} | answer, "problem")[:PROBLEM_MAX_CHARS],
     )
 
 

@@ -1,6 +1,6 @@
 """The admin app on port 9090: health, metrics, load, drain. It is for operators and must never be routed outside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Protocol
 
@@ -97,7 +97,8 @@ class SourceState(Protocol):
 class AdminPod(Protocol):
     """The pod as its operators see it. ready stays true when it is full and when NATS is away for a while.
 
-    stopping: it was told to end, which cannot be taken back. shed_left: streams that a shed has yet to close.
+    problem: what is wrong with NATS, the stream or the settings, empty when nothing is. restart_needed: settings that have
+    changed since it started, and that only a new pod takes. stopping: it was told to end, which cannot be taken back. shed_left: streams that a shed has yet to close.
     """
 
     version: str
@@ -106,6 +107,10 @@ class AdminPod(Protocol):
     started_at: datetime
     capacity: int
 
+    @property
+    def problem(self) -> str: ...
+    @property
+    def restart_needed(self) -> Sequence[str]: ...
     @property
     def ready(self) -> bool: ...
     @property
@@ -214,6 +219,8 @@ def _add_load(app: FastAPI, pod: AdminPod) -> None:
             "closed_total": dict.fromkeys(CLOSED, 0) | dict(hub.closed),
             "position": _position(hub.log.position),
             "source_lag_seconds": pod.source.lag_seconds,
+            "problem": pod.problem,
+            "restart_needed": list(pod.restart_needed),
         }
 
 

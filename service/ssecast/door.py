@@ -58,18 +58,23 @@ class Proxies:
 
 class Door:
     """What all doormen of a server share. admit: the stream or the answer that a plain GET gets, None where only the app
-    can tell. proxies: None where nobody asks whose request it is, for the answer costs a system call.
+    can tell. asked: whether anybody asks now whose request it is, for the answer costs a system call.
 
     Requests wait here for their turn: a reconnect storm brings thousands at once, and live events must not wait until
     all of them are opened.
     """
 
-    def __init__(self, admit: Admit, proxies: Proxies | None = None) -> None:
-        self.admit, self.proxies = admit, proxies
+    def __init__(self, admit: Admit, proxies: Proxies | None = None, asked: Callable[[], bool] = lambda: True) -> None:
+        self.admit, self._proxies, self._asked = admit, proxies, asked
         self._waiting: deque[Doorman] = deque()
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._heads: dict[Headers, bytes] = {}
         self._answers: dict[tuple[int, Headers, int], bytes] = {}
+
+    @property
+    def proxies(self) -> Proxies | None:
+        """Who tells whose request it is, where somebody asks."""
+        return self._proxies if self._asked() else None
 
     def knock(self, doorman: "Doorman") -> None:
         """Opens for the doorman soon, in the order of arrival."""

@@ -17,7 +17,7 @@ class Entrance:
 
     def __init__(self, app: ASGIApp, events: Events) -> None:
         self._app, self._events = app, events
-        self._access, self._cors = events.access, events.cors
+        self._access = events.access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -26,12 +26,13 @@ class Entrance:
         headers, query = self._access.move(scope["headers"], scope["query_string"])
         if query is not scope["query_string"]:
             scope = {**scope, "headers": headers, "query_string": query}
-        if self._cors.is_on:
+        cors = self._events.cors
+        if cors.is_on:
             asking = asks_before(scope["method"], headers)
             if asking is not None:
-                await _answer_preflight(self._cors.preflight(asking), send)
+                await _answer_preflight(cors.preflight(asking), send)
                 return
-            send = _marked(send, self._cors.headers(dict(headers).get(ORIGIN)))
+            send = _marked(send, cors.headers(dict(headers).get(ORIGIN)))
         app = self._events if scope["path"] == "/events" else self._app
         await app(scope, receive, send)
 

@@ -28,6 +28,14 @@ class Wheel:
         del self._slot(sub)[sub]
         self.count -= 1
 
+    def resize(self, period: float) -> None:
+        """Another period; the streams keep their numbers, and each gets its next heartbeat within the new one."""
+        subs = list(self)
+        self._slots = [{} for _ in range(max(1, round(period / self._tick)))]
+        self._at = 0
+        for sub in subs:
+            self._slot(sub)[sub] = None
+
     def turn(self, now: float) -> Iterable[Subscriber]:
         """The streams whose heartbeat is due now; a late call hands out all that it missed, each stream once."""
         if self._turned_at is None:

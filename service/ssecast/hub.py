@@ -74,6 +74,12 @@ class Hub:
         self._held: list[tuple[float, int, Channel]] = []
         self._greeted, self._greeting = Position("", -1), b""
 
+    def retune(self, options: HubOptions) -> None:
+        """Other options from now on; batch_bytes stays as it is."""
+        if options.heartbeat != self.options.heartbeat:
+            self.wheel.resize(options.heartbeat)
+        self.options = options
+
     @property
     def streams(self) -> int:
         return self.wheel.count

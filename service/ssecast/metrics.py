@@ -175,8 +175,13 @@ class Metrics:
         memory: MemoryUse,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(PodCollector(hub, pump, source, guard, access, capacity, visitors, memory))
+        self._pod = PodCollector(hub, pump, source, guard, access, capacity, visitors, memory)
+        self._registry.register(self._pod)
         ProcessCollector(registry=self._registry)
+
+    def set_capacity(self, capacity: int) -> None:
+        """It has been changed while the pod runs."""
+        self._pod.capacity = capacity
 
     def render(self) -> bytes:
         """The exposition in Prometheus's text format."""
@@ -197,7 +202,7 @@ class PodCollector(Collector):
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
-        self._hub, self._pump, self._source, self._capacity = hub, pump, source, capacity
+        self._hub, self._pump, self._source, self.capacity = hub, pump, source, capacity
         self._guard, self._access, self._visitors, self._memory = guard, access, visitors, memory
 
     def collect(self) -> Iterator[Metric]:
@@ -213,7 +218,7 @@ class PodCollector(Collector):
     def _streams(self) -> Iterator[Metric]:
         hub = self._hub
         yield _gauge("streams", "Open streams.", hub.streams)
-        yield _gauge("capacity_streams", "Streams that this pod can hold.", self._capacity)
+        yield _gauge("capacity_streams", "Streams that this pod can hold.", self.capacity)
         yield _counter("streams_opened", "Streams opened.", hub.opened)
         yield _by("streams_closed", "Streams closed, by reason.", "reason", CLOSED, hub.closed)
         yield _counter("streams_cut", "Of these, closed without a farewell: their sockets took no more.", hub.cut)

@@ -35,6 +35,7 @@ from ssecast.frame import Position
 from ssecast.guard import Guard
 from ssecast.hub import Hub, HubOptions
 from ssecast.limits import Limits
+from ssecast.live import LiveSettings
 from ssecast.log import EventLog
 from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
 from ssecast.metrics import Metrics
@@ -75,24 +76,13 @@ class Pod:
         self.flusher = Flusher(settings.flush_threads)
         log.info("flush", threads=settings.flush_threads, by="aio" if self.flusher.by_aio else "write")
         self.pump = Pump(loop)
-        self.events_options = EventsOptions(
-            retry_ms=settings.retry_ms,
-            retry_spread_ms=settings.retry_spread_ms,
-            max_age=settings.max_age_seconds,
-            overload_503=settings.overload == "503",
-            subjects=settings.subjects,
-        )
+        self.events_options = _events_options(settings)
         self.hub = Hub(
             EventLog(settings.log_max_events, settings.log_max_bytes),
             self.flusher.write_many,
             self.pump.wake,
             self._draw_retry,
-            HubOptions(
-                batch_bytes=settings.client_buffer_bytes,
-                heartbeat=settings.heartbeat_seconds,
-                stall=settings.stall_seconds,
-                skip_slow=settings.slow_client == "skip",
-            ),
+            _hub_options(settings),
         )
         self.source = Source(self.hub, _source_options(settings), time.time_ns)
         self.resumer = Resumer(
@@ -126,6 +116,7 @@ class Pod:
             self.visitors,
             self.memory,
         )
+        self.live = LiveSettings(os.environ, settings, self.take)
         self.tracing = setup(os.environ)
         self._refused: deque[tuple[float, int]] = deque()
         if self.tracing is not None:
@@ -170,6 +161,26 @@ class Pod:
     @property
     def stopping(self) -> bool:
         return self.hub.departures.stops_by is not None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with NATS, the stream or the settings; empty when nothing is."""
+        source = "" if self.source.problem == "starting" else self.source.problem
+        return "; ".join(filter(None, (source, self.live.problem)))
+
+    @property
+    def restart_needed(self) -> tuple[str, ...]:
+        return self.live.restart_needed
+
+    def take(self, settings: Settings) -> None:
+        """Settings that differ only in what a running pod can take."""
+        self.settings = settings
+        self.capacity, _ = _capacity(settings.max_streams)
+        self.limits.capacity, self.limits.per_client = self.capacity, settings.max_streams_per_client
+        self.metrics.set_capacity(self.capacity)
+        self.events_options = self.events.options = _events_options(settings)
+        self.events.cors = Cors(settings.cors_origins)
+        self.hub.retune(_hub_options(settings))
 
     def render_metrics(self) -> bytes:
         return self.metrics.render()
@@ -253,7 +264,7 @@ class Server:
         self._size_up()
         self.pod.pump.on_tick = lambda now: self._tick(now, public, admin)
         self.pod.pump.start(self.pod.hub)
-        runs = (self.pod.source.run(), self.pod.resumer.run(), self.pod.access.run())
+        runs = (self.pod.source.run(), self.pod.resumer.run(), self.pod.access.run(), self.pod.live.run())
         work = [asyncio.ensure_future(each) for each in runs]
         serving = [
             asyncio.ensure_future(server.serve(sockets=sockets))
@@ -285,7 +296,7 @@ class Server:
             max_payload_bytes=settings.max_payload_bytes,
         )
         allow = settings.forwarded_allow_ips
-        door = Door(pod.events.admit, Proxies(allow) if settings.max_streams_per_client else None)
+        door = Door(pod.events.admit, Proxies(allow), lambda: pod.limits.per_client > 0)
         return (
             listener(app, door=door, visitors=pod.visitors, forwarded_allow_ips=allow, backlog=BACKLOG),
             listener(
@@ -327,7 +338,7 @@ class Server:
         """Not ready, wait until no new client is sent here, close the streams over the window."""
         pod = self.pod
         await self._wait(pod.stop(), lambda: False)
-        await self._wait(self.settings.drain_seconds + 1, lambda: pod.hub.streams == 0)
+        await self._wait(pod.settings.drain_seconds + 1, lambda: pod.hub.streams == 0)
         for sub in list(pod.hub.wheel):  # somebody is in a hurry
             pod.hub.close(sub, "shutdown")
 
@@ -417,6 +428,25 @@ def _access(settings: Settings) -> Access:
         query=settings.jwt_query,
     )
     return Tokens(options, ring)
+
+
+def _events_options(settings: Settings) -> EventsOptions:
+    return EventsOptions(
+        retry_ms=settings.retry_ms,
+        retry_spread_ms=settings.retry_spread_ms,
+        max_age=settings.max_age_seconds,
+        overload_503=settings.overload == "503",
+        subjects=settings.subjects,
+    )
+
+
+def _hub_options(settings: Settings) -> HubOptions:
+    return HubOptions(
+        batch_bytes=settings.client_buffer_bytes,
+        heartbeat=settings.heartbeat_seconds,
+        stall=settings.stall_seconds,
+        skip_slow=settings.slow_client == "skip",
+    )
 
 
 def _source_options(settings: Settings) -> SourceOptions:

@@ -244,10 +244,23 @@ def _of(
     return Field(default, description=description, json_schema_extra=extra, ge=ge, le=le, min_length=min_length)
 
 
+LIVE = frozenset(
+    {
+        "max_streams", "max_streams_per_client", "overload", "retry_ms", "retry_spread_ms", "heartbeat_seconds",
+        "max_age_seconds", "slow_client", "stall_seconds", "cors_origins", "drain_delay_seconds", "drain_seconds",
+    }
+)  # fmt: skip
+"""Fields that a running pod takes from SSECAST_SETTINGS_DIR when they change there."""
+
+
 class Settings(BaseSettings):
     """Everything a pod can be told. The variable of a field is its name in capitals after SSECAST_."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    settings_dir: str = _of(
+        "", "", "Folder with a file for each setting, named like its variable; what stands in the environment wins."
+    )
 
     host: str = _of("0.0.0.0", "", "Address of the public port.", min_length=1)
     port: Port = _of(8080, "", "Public port: streams, publishing, the page.")
@@ -391,14 +404,17 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
+FOLDER_VARIABLE = f"{PREFIX}SETTINGS_DIR"
 VARIABLES = {PREFIX + field.upper(): field for field in Settings.model_fields}
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings in an environment. Raises SettingsError with one sentence per wrong value or unknown name."""
+    """The settings in an environment, and in the folder that it names. Raises SettingsError with one sentence per wrong
+    value or unknown name."""
     values: dict[str, Any] = {}
     sentences: list[str] = []
-    for name, value in sorted(environ.items()):
+    given = {**read_folder(environ.get(FOLDER_VARIABLE, "")), **environ}
+    for name, value in sorted(given.items()):
         if not name.upper().startswith(PREFIX):
             continue
         if name not in VARIABLES:
@@ -414,6 +430,21 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if sentences:
         raise SettingsError(sentences)
     return settings
+
+
+def read_folder(folder: str) -> dict[str, str]:
+    """The settings in the files of a folder, as Kubernetes mounts a ConfigMap; none where no folder is given.
+
+    Raises SettingsError.
+    """
+    if not folder:
+        return {}
+    try:
+        files = [file for file in Path(folder).iterdir() if file.name.upper().startswith(PREFIX)]
+        return {file.name: file.read_text().strip() for file in files}
+    except (OSError, UnicodeDecodeError) as wrong:
+        why = getattr(wrong, "strerror", None) or "it holds no text"
+        raise SettingsError([f"{FOLDER_VARIABLE}={folder!r} cannot be read: {why}."]) from None
 
 
 def described() -> Iterator[tuple[str, str, str]]:

@@ -44,6 +44,7 @@ class FakePod:
         self.shed_deadline_at: datetime | None = None
         self.shed_left, self.stopping = 0, False
         self.refused_per_second = 1.5
+        self.problem, self.restart_needed = "", ("SSECAST_SUBJECTS",)
         self.orders: list[tuple[Any, ...]] = []
 
     def render_metrics(self) -> bytes:
@@ -140,6 +141,8 @@ async def test_load_speaks_the_operators_terms(client: httpx.AsyncClient) -> Non
         "closed_total": dict.fromkeys(CLOSED, 0) | {"age": 2},
         "position": "abc-41",
         "source_lag_seconds": 0.5,
+        "problem": "",
+        "restart_needed": ["SSECAST_SUBJECTS"],
     }
 
 

@@ -1,0 +1,128 @@
+"""What Prometheus is told of the operator."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ssecast_operator.actions import Action, Drain, SetReplicas, Shed
+from ssecast_operator.decision import Decision
+from ssecast_operator.rebalance import Rebalancing
+from ssecast_operator.store import Key
+from ssecast_operator.victims import Plan
+
+OF = ("namespace", "name")
+PREFIX = "ssecast_operator_"
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """Gauges per Broadcaster are those of its last round; they go when it goes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._gauges: list[Gauge] = []
+        self.desired = self._gauge("desired_pods", "Pods that were decided on.")
+        self.current = self._gauge("current_pods", "Pods that were meant to stay until then.")
+        self.demand = self._gauge("demand_streams", "Streams that want a place, by where they are.", "where")
+        self.target = self._gauge("target_streams", "Streams per pod that it was reckoned with.")
+        self.capacity = self._gauge("capacity_streams", "Streams that one pod takes, on average of those that say.")
+        self.free = self._gauge("free_slots", "Streams that the ready pods could still take.")
+        self.samples = self._gauge("samples", "Pods that stay, by what is known of their load.", "freshness")
+        self.valid = self._gauge("decision_valid", "Whether the data was good enough to decide (1) or not (0).")
+        self.limited = self._gauge("limited", "What kept the last decision from what the demand asks for (1).", "by")
+        self.phase = self._gauge("phase", "Where the fleet is on its way (1).", "phase")
+        self.reconnects = self._gauge("planned_reconnects_per_second", "Of the drains and sheds ordered now.")
+        self.budget = self._gauge("reconnects_per_second_budget", "What may be planned per second.")
+        self.decided_at = self._gauge("last_round_timestamp_seconds", "When the last round ended.")
+        self.decisions = self._counter("decisions", "Decisions, by direction and reason.", *OF, "direction", "reason")
+        self.actions = self._counter("actions", "What was done, by kind.", *OF, "action")
+        self.rounds = Histogram(
+            PREFIX + "round_seconds",
+            "How long one round of one Broadcaster takes.",
+            registry=self.registry,
+            buckets=BUCKETS,
+        )
+        self.failures = self._counter("round_failures", "Rounds that ended early.", *OF, "reason")
+        self.calls = self._counter("api_calls", "Calls of the API server.", "verb", "resource", "code")
+        self.leading = Gauge(PREFIX + "leading", "Whether this operator holds the Lease.", registry=self.registry)
+
+    def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
+        gauge = Gauge(PREFIX + name, words, (*OF, *labels), registry=self.registry)
+        self._gauges.append(gauge)
+        return gauge
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, words, labels, registry=self.registry)
+
+    def called(self, verb: str, resource: str, code: int) -> None:
+        self.calls.labels(verb, resource, str(code)).inc()
+
+    def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None:
+        """Everything of one round."""
+        of = tuple(key)
+        demand, census = decision.demand, decision.census
+        self.desired.labels(*of).set(decision.replicas)
+        self.current.labels(*of).set(decision.base)
+        self.target.labels(*of).set(decision.target)
+        self.capacity.labels(*of).set(census.capacity)
+        self.free.labels(*of).set(census.free_slots)
+        self.valid.labels(*of).set(decision.valid)
+        self.budget.labels(*of).set(budget)
+        for where in ("open", "leaving", "refused", "burst", "unknown"):
+            self.demand.labels(*of, where).set(getattr(demand, where))
+        for freshness in ("fresh", "stale", "missing"):
+            self.samples.labels(*of, freshness).set(getattr(census, freshness))
+        self._one_of(self.limited, key, [limit.value for limit in decision.limits])
+        self._one_of(self.phase, key, [plan.phase.value])
+        way = "up" if decision.replicas > decision.base else "down" if decision.replicas < decision.base else "none"
+        self.decisions.labels(*of, way, decision.reason.value).inc()
+        ordered = [action for action in (*plan.actions, *rebalancing.actions) if isinstance(action, Drain | Shed)]
+        if ordered:
+            self.reconnects.labels(*of).set(_per_second(ordered, decision))
+        elif not census.leaving and rebalancing.state.value != "Moving":
+            self.reconnects.labels(*of).set(0)
+        self.decided_at.labels(*of).set(time.time())
+
+    def acted(self, key: Key, action: Action) -> None:
+        name = type(action).__name__
+        if isinstance(action, SetReplicas):
+            name = "ScaleUp" if action.replicas > action.was else "ScaleDown"
+        self.actions.labels(*key, name).inc()
+
+    def forget(self, key: Key) -> None:
+        """The Broadcaster is gone."""
+        for gauge in self._gauges:
+            for labels in _labels_of(gauge, key):
+                gauge.remove(*labels)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+    @staticmethod
+    def _one_of(gauge: Gauge, key: Key, now: list[str]) -> None:
+        for labels in _labels_of(gauge, key):
+            if labels[2] not in now:
+                gauge.remove(*labels)
+        for each in now:
+            gauge.labels(*key, each).set(1)
+
+
+def _labels_of(gauge: Gauge, key: Key) -> list[tuple[str, ...]]:
+    return list(_matching(gauge, key))
+
+
+def _matching(gauge: Gauge, key: Key) -> Iterator[tuple[str, ...]]:
+    names = gauge._labelnames
+    for metric in gauge.collect():
+        for sample in metric.samples:
+            if (sample.labels["namespace"], sample.labels["name"]) == tuple(key):
+                yield tuple(sample.labels[name] for name in names)
+
+
+def _per_second(ordered: list[Drain | Shed], decision: Decision) -> float:
+    sheds = sum(action.count / action.window for action in ordered if isinstance(action, Shed) and action.window)
+    drains: list[float] = [action.window for action in ordered if isinstance(action, Drain)]
+    leaving = decision.demand.leaving or decision.census.streams * len(drains) / max(1, decision.census.pods)
+    window = max(drains, default=0.0)
+    return sheds + (leaving / window if window else 0.0)

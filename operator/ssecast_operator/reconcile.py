@@ -1,0 +1,298 @@
+"""One Broadcaster, round by round: look, keep, ask, decide, act, tell. Level-based: a round begins with what there is."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Shed, Undrain, Unmark
+from ssecast_operator.broadcaster import Broadcaster, SpecError, parse
+from ssecast_operator.budget import budget_of
+from ssecast_operator.children import Surroundings
+from ssecast_operator.cluster import (
+    BROADCASTERS,
+    DEPLOYMENTS,
+    MANAGER,
+    PODS,
+    SCALER,
+    Cluster,
+    Conflict,
+    NotFound,
+    Refused,
+)
+from ssecast_operator.conditions import Problem, Round, status_of, worth_writing
+from ssecast_operator.decide import decide
+from ssecast_operator.decision import Decision
+from ssecast_operator.demand import target_of
+from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, pods_of
+from ssecast_operator.instants import rfc3339
+from ssecast_operator.loads import Loads, OrderError
+from ssecast_operator.memory import Memory, restored
+from ssecast_operator.rebalance import BalanceMemory, Rebalancing, rebalance, restored_balance
+from ssecast_operator.store import Key, Store
+from ssecast_operator.upkeep import Upkeep
+from ssecast_operator.victims import Phase, Plan, plan
+
+log = structlog.get_logger()
+
+
+class Observer(Protocol):
+    """Told of what is going on, for metrics and Events."""
+
+    def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None: ...
+
+    def acted(self, key: Key, action: Action) -> None: ...
+
+    async def tell(self, body: Mapping[str, Any], kind: str, reason: str, message: str) -> None: ...
+
+
+class Reconciler:
+    """Rounds of one Broadcaster. may_act: asked before every order and every change of the number of pods."""
+
+    def __init__(
+        self,
+        key: Key,
+        store: Store,
+        cluster: Cluster,
+        loads: Loads,
+        surroundings: Surroundings,
+        observer: Observer,
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.key, self._store, self._cluster, self._loads = key, store, cluster, loads
+        self._observer, self._may_act = observer, may_act
+        self.upkeep = Upkeep(key, store, cluster, surroundings)
+        self._uid = ""
+        self._memory: Memory | None = None
+        self._balance = BalanceMemory()
+        self._written_at = float("-inf")
+        self._told: tuple[Any, ...] = ()
+        self._phase = ""
+
+    async def round(self, now: float) -> None:
+        """Once through everything. Raises Unavailable where the API server cannot answer now; the next round goes on."""
+        body = self._store.broadcaster(self.key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return
+        self._begin(body, now)
+        try:
+            broadcaster = parse(body)
+        except SpecError as wrong:
+            await self._write_problem(body, "; ".join(wrong.sentences), now)
+            return
+        deployment = self._deployment()
+        replicas = deployment["spec"].get("replicas", 1) if deployment else 1
+        problems = await self.upkeep.keep(broadcaster, replicas, now)
+        deployment = self._deployment()
+        if deployment is None:
+            await self._write(body, Round(broadcaster, now, problems=tuple(problems)), now)
+            return
+        pods = tuple(self._store.children(self.key, PODS.kind))
+        await self._loads.ask(pods, now)
+        seen = self._decide(broadcaster, deployment, pods, problems, now)
+        await self._act(seen, body)
+        await self._write(body, seen, now)
+
+    def _begin(self, body: Mapping[str, Any], now: float) -> None:
+        """Another object of the same name is another Broadcaster."""
+        uid = body["metadata"]["uid"]
+        if self._memory is None or uid != self._uid:
+            status = (body.get("status") or {}).get("autoscaler")
+            self._uid, self._memory, self._balance = uid, restored(status, now), restored_balance(status, now)
+            self.upkeep.token = ""
+
+    def _deployment(self) -> Mapping[str, Any] | None:
+        return self._store.child(self.key, DEPLOYMENTS.kind, self.key.name)
+
+    # Decide
+
+    def _decide(
+        self,
+        broadcaster: Broadcaster,
+        deployment: Mapping[str, Any],
+        pods: tuple[Mapping[str, Any], ...],
+        problems: list[Problem],
+        now: float,
+    ) -> Round:
+        assert self._memory is not None
+        spec, budget = broadcaster.spec, budget_of(broadcaster.spec)
+        rollout = is_rolling_out(deployment, self.upkeep.rolling_from)
+        fleet = Fleet(deployment["spec"].get("replicas", 1), pods_of(pods, self._loads.of(pods)), rollout=rollout)
+        decision = decide(spec, fleet, self._memory, now, broadcaster.pause)
+        self._memory = decision.memory
+        census = decision.census
+        unknown = target_of(census, spec.scaling)
+        blind = census.fresh * 2 < census.pods
+        steps = plan(fleet, decision.replicas, budget, unknown, now, blind=blind)
+        moving = rebalance(fleet, spec.scaling, budget, self._balance, now, busy=_busy(broadcaster, steps))
+        self._balance = moving.memory
+        self._observer.decided(self.key, decision, steps, moving, budget.per_second)
+        return Round(
+            broadcaster,
+            now,
+            deployment,
+            fleet,
+            pods,
+            decision,
+            steps,
+            moving,
+            tuple(problems),
+            contested_by(deployment),
+        )
+
+    # Act
+
+    async def _act(self, seen: Round, body: Mapping[str, Any]) -> None:
+        assert seen.plan is not None
+        assert seen.rebalancing is not None
+        assert seen.decision is not None
+        await self._tell_changes(seen, body)
+        failed: set[str] = set()
+        for action in (*seen.plan.actions, *seen.rebalancing.actions):
+            pod = getattr(action, "pod", "")
+            if not self._may_act():
+                return
+            if pod in failed:
+                continue
+            try:
+                await self._carry_out(action, seen)
+            except (OrderError, Conflict, NotFound, Refused) as wrong:
+                failed.add(pod)
+                log.warning("an action failed", broadcaster=str(self.key), action=repr(action), why=str(wrong))
+                if not pod:
+                    return  # the number of pods is not what it was thought to be: look again
+            else:
+                log.info("acted", broadcaster=str(self.key), action=repr(action))
+                self._observer.acted(self.key, action)
+
+    async def _carry_out(self, action: Action, seen: Round) -> None:
+        match action:
+            case SetReplicas():
+                await self._set_replicas(action)
+            case Mark(pod, deadline):
+                await self._annotate(pod, {DRAIN_DEADLINE: rfc3339(deadline)}, seen)
+            case Unmark(pod):
+                await self._annotate(pod, {DRAIN_DEADLINE: None, DELETION_COST: None}, seen)
+            case SetDeletionCost(pod, cost):
+                await self._annotate(pod, {DELETION_COST: str(cost)}, seen)
+            case Drain() | Undrain() | Shed():
+                await self._loads.order(action, self._ip(action.pod, action.uid), self.upkeep.token)
+
+    async def _set_replicas(self, action: SetReplicas) -> None:
+        """If it still is what it was: by the version that was read."""
+        live = self._deployment()
+        if live is None or live["spec"].get("replicas", 1) != action.was:
+            raise Conflict("the Deployment's replicas are not what they were")
+        written = await self._cluster.apply(
+            {
+                "apiVersion": DEPLOYMENTS.api_version,
+                "kind": DEPLOYMENTS.kind,
+                "metadata": {
+                    "name": self.key.name,
+                    "namespace": self.key.namespace,
+                    "resourceVersion": live["metadata"]["resourceVersion"],
+                },
+                "spec": {"replicas": action.replicas},
+            },
+            SCALER,
+        )
+        self._store.put(DEPLOYMENTS.kind, written)
+
+    async def _annotate(self, name: str, annotations: dict[str, str | None], seen: Round) -> None:
+        pod = self._store.child(self.key, PODS.kind, name)
+        if pod is None:
+            raise NotFound(f"pod {name!r} is gone")
+        patch = {"metadata": {"uid": pod["metadata"]["uid"], "annotations": annotations}}
+        self._store.put(PODS.kind, await self._cluster.merge(PODS, self.key.namespace, name, patch))
+
+    def _ip(self, name: str, uid: str) -> str:
+        pod = self._store.child(self.key, PODS.kind, name)
+        ip = ((pod or {}).get("status") or {}).get("podIP")
+        if pod is None or pod["metadata"]["uid"] != uid or not ip:
+            raise OrderError(f"pod {name!r} has no address")
+        return str(ip)
+
+    # Tell
+
+    async def _tell_changes(self, seen: Round, body: Mapping[str, Any]) -> None:
+        """An Event per change of mind, and per step on the way to it."""
+        decision, steps = seen.decision, seen.plan
+        assert decision is not None
+        assert steps is not None
+        if decision.outcome != self._told:
+            first, self._told = not self._told, decision.outcome
+            if not first or decision.replicas != decision.base:
+                kind = "Normal" if decision.valid else "Warning"
+                await self._event(body, kind, decision.reason.value, decision.message)
+        if steps.phase.value != self._phase:
+            first, self._phase = not self._phase, steps.phase.value
+            if not (first and steps.phase is Phase.STEADY):
+                await self._event(body, "Normal", steps.phase.value, steps.message)
+
+    async def _event(self, body: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
+        log.info("event", broadcaster=str(self.key), reason=reason, message=message)
+        await self._observer.tell(body, kind, reason, message)
+
+    async def _write_problem(self, body: Mapping[str, Any], message: str, now: float) -> None:
+        """Of a spec that cannot be read nothing is known: what runs, runs on."""
+        before = body.get("status") or {}
+        old = [each for each in before.get("conditions") or () if each.get("type") != "Reconciled"]
+        known: Mapping[str, Any] = next(
+            (each for each in before.get("conditions") or () if each.get("type") == "Reconciled"), {}
+        )
+        since = known.get("lastTransitionTime") if known.get("status") == "False" else None
+        condition = {
+            "type": "Reconciled",
+            "status": "False",
+            "reason": "SpecInvalid",
+            "message": message,
+            "lastTransitionTime": since or rfc3339(now),
+            "observedGeneration": body["metadata"].get("generation", 0),
+        }
+        if {**known, "lastTransitionTime": ""} != {**condition, "lastTransitionTime": ""}:
+            await self._patch_status(body, before | {"conditions": [*old, condition]})
+
+    async def _write(self, body: Mapping[str, Any], seen: Round, now: float) -> None:
+        before = body.get("status") or {}
+        status = status_of(seen, before)
+        if worth_writing(status, before, self._written_at, now):
+            self._written_at = now
+            await self._patch_status(body, status)
+
+    async def _patch_status(self, body: Mapping[str, Any], status: dict[str, Any]) -> None:
+        """A merge patch does not take away what is no longer said: that is said to be nothing."""
+        gone = dict.fromkeys((body.get("status") or {}).keys() - status.keys())
+        autoscaler = status.get("autoscaler")
+        if autoscaler is not None:
+            known = (body.get("status") or {}).get("autoscaler") or {}
+            status = status | {"autoscaler": dict.fromkeys(known.keys() - autoscaler.keys()) | autoscaler}
+        patch = {"metadata": {"uid": body["metadata"]["uid"]}, "status": gone | status}
+        try:
+            written = await self._cluster.merge(BROADCASTERS, self.key.namespace, self.key.name, patch, status=True)
+        except (Conflict, NotFound):
+            return  # it is gone, or another one
+        self._store.put(BROADCASTERS.kind, written)
+
+
+def _busy(broadcaster: Broadcaster, steps: Plan) -> str:
+    """Why no streams may be moved."""
+    if broadcaster.pause.scale_in or broadcaster.pause.scale_out:
+        return "an annotation asks for a pause"
+    return "" if steps.phase is Phase.STEADY else steps.message
+
+
+def is_rolling_out(deployment: Mapping[str, Any], since: int) -> bool:
+    """Whether pods of another template are there, or are known to be: since the generation that changed it."""
+    status = deployment.get("status") or {}
+    if status.get("observedGeneration", 0) < since:
+        return True
+    return bool(status.get("updatedReplicas", 0) < status.get("replicas", 0))
+
+
+def contested_by(deployment: Mapping[str, Any]) -> str:
+    """Who else has written the replicas: its field manager; empty: nobody."""
+    for entry in deployment["metadata"].get("managedFields") or ():
+        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if "f:replicas" in fields and entry.get("manager") not in (SCALER, MANAGER):
+            return str(entry.get("manager"))
+    return ""
