@@ -75,7 +75,7 @@ def test_what_follows_from_the_budget() -> None:
 def test_a_pod_takes_all_of_it() -> None:
     """But for the files, which are not here."""
     settings = settings_for(broadcaster(**FULL | {"auth": {"jwksUrl": "https://id.example/keys", "cookie": "session"}}))
-    values = {VARIABLES[name]: value for name, value in settings.items() if not name.endswith("_FILE")}
+    values: dict[str, Any] = {VARIABLES[name]: value for name, value in settings.items() if not name.endswith("_FILE")}
     found = Settings(**values)
     assert (found.subjects, found.jwt_cookie, found.max_streams) == (("events.>", "orders.*"), "session", 10_000)
 

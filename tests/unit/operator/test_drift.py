@@ -55,6 +55,7 @@ def test_a_manifest_with_less_in_it_is_written_too() -> None:
 
 
 def test_the_stamp_is_of_the_content() -> None:
+    one: dict[str, Any]
     one, other = {"metadata": {"name": "x"}, "spec": {"a": 1}}, {"spec": {"a": 1}, "metadata": {"name": "x"}}
     assert stamped(one) == stamped(other)
     assert APPLIED not in one["metadata"], "the manifest itself stays as it is"
