@@ -21,7 +21,7 @@ WORK: tuple[Rule, ...] = (
     _rule("", "services serviceaccounts configmaps", "get list watch create patch"),
     _rule("policy", "poddisruptionbudgets", "get list watch create patch"),
     _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),
-    _rule("", "secrets", "get create patch"),
+    _rule("", "secrets", "get create"),
     _rule("", "pods", "get list watch patch"),
     _rule("", "events", "create"),
 )

@@ -248,6 +248,11 @@ class Operator:
         """No handler that would put a finalizer or an annotation on anything."""
         registry = kopf.OperatorRegistry()
 
+        def login(**given: Any) -> Any:
+            return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+        kopf.on.login(registry=registry)(login)
+
         def watch(kind: str) -> Any:
             async def seen(event: Mapping[str, Any], **_: Any) -> None:
                 body = event["object"]

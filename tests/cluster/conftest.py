@@ -1,15 +1,15 @@
 """A real API server, where KUBECONFIG names one; a namespace of its own for each test module."""
 
-import json
 import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from loadtest.fleet.objects import Images, nats_server
+from tests.cluster.parts import IMAGE, Cluster, Operator, apply, eventually
 
 CRD = Path(__file__).parents[2] / "charts" / "ssecast" / "crds" / "broadcasters.yaml"
 
@@ -29,28 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=missing[0]))
 
 
-class Cluster:
-    """kubectl in one namespace."""
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-
-    def run(self, *arguments: str, given: Any = None) -> subprocess.CompletedProcess[str]:
-        command = ["kubectl", "--namespace", self.namespace, *arguments]
-        return subprocess.run(
-            command, input=None if given is None else json.dumps(given), capture_output=True, text=True, timeout=60
-        )
-
-    def __call__(self, *arguments: str, given: Any = None) -> str:
-        """The output; fails with what kubectl said."""
-        done = self.run(*arguments, given=given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def get(self, what: str, name: str) -> Any:
-        return json.loads(self("get", what, name, "--output", "json"))
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     namespace = f"ssecast-{uuid.uuid4().hex[:8]}"
@@ -68,3 +46,25 @@ def cluster() -> Iterator[Cluster]:
     yield found
     found("delete", "broadcasters", "--all")
     found("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def nats(cluster: Cluster) -> Cluster:
+    """The cluster with a nats-server in the namespace; skips where it lacks the images."""
+    apply(cluster, *nats_server(Images.nats))
+    done = cluster.run("wait", "deployment/nats", "--for=condition=Available", "--timeout=60s")
+    if done.returncode:
+        pytest.skip(f"the cluster cannot run {Images.nats} and {IMAGE} (make images builds them)")
+    return cluster
+
+
+@pytest.fixture
+def operator(nats: Cluster, tmp_path: Path) -> Iterator[Operator]:
+    """Running; afterwards it is gone, and so is every Broadcaster."""
+    running = Operator(nats, tmp_path / "operator.log").start()
+    yield running
+    running.stop()
+    nats("delete", "broadcasters", "--all", "--wait=true")
+    eventually(
+        lambda: not nats("get", "pods", "--selector=ssecast.dev/broadcaster", "--output=name"), "no pods left", 180
+    )

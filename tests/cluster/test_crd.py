@@ -7,7 +7,7 @@ import pytest
 from ssecast_operator.broadcaster import parse
 from ssecast_operator.instants import rfc3339
 from ssecast_operator.spec import Spec
-from tests.cluster.conftest import Cluster
+from tests.cluster.parts import Cluster
 from tests.fleets import NOW
 
 
