@@ -110,11 +110,22 @@ class Upkeep:
             if not differs(manifest, live):
                 return
         try:
-            made = await self._cluster.apply(manifest)
+            made = await self._apply(manifest, live)
         except (Refused, Conflict) as wrong:
             raise InTheWay(Problem("NotAccepted", f"{kind} {name!r} is not accepted: {wrong}")) from wrong
         log.info("applied", broadcaster=str(self.key), kind=kind, name=name, new=live is None)
         self._note(manifest, live, made)
+
+    async def _apply(self, manifest: Manifest, live: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Somebody else's item of a list, such as a port, may collide with ours: then the list is written as a whole."""
+        try:
+            return await self._cluster.apply(manifest)
+        except Refused:
+            if live is None or "spec" not in manifest:
+                raise
+        kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
+        await self._cluster.merge(kind, self.key.namespace, name, {"spec": manifest["spec"]})
+        return await self._cluster.apply(manifest)
 
     def _note(self, manifest: Manifest, live: Mapping[str, Any] | None, made: Mapping[str, Any]) -> None:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
