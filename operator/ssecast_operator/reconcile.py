@@ -33,6 +33,9 @@ from ssecast_operator.store import Key, Store
 from ssecast_operator.upkeep import Upkeep
 from ssecast_operator.victims import Phase, Plan, plan
 
+CONTESTED_SECONDS = 300.0
+"""So long it is told that somebody else has written the replicas: they are set right within a moment."""
+
 log = structlog.get_logger()
 
 
@@ -68,6 +71,7 @@ class Reconciler:
         self._written_at = float("-inf")
         self._told: tuple[Any, ...] = ()
         self._phase = ""
+        self._contested = ("", 0.0)
 
     async def round(self, now: float) -> None:
         """Once through everything. Raises Unavailable where the API server cannot answer now; the next round goes on."""
@@ -137,8 +141,14 @@ class Reconciler:
             steps,
             moving,
             tuple(problems),
-            contested_by(deployment),
+            self._contest(deployment, now),
         )
+
+    def _contest(self, deployment: Mapping[str, Any], now: float) -> str:
+        who = contested_by(deployment)
+        if who:
+            self._contested = (who, now + CONTESTED_SECONDS)
+        return self._contested[0] if now < self._contested[1] else ""
 
     # Act
 
