@@ -78,7 +78,7 @@ async def test_a_pods_load_is_read_as_it_is(loads: Loads, signed_pod: Pod) -> No
 async def test_an_address_that_has_become_another_pods_is_no_data(loads: Loads, signed_pod: Pod) -> None:
     assert await ask(loads, signed_pod.address, "another-uid") is None
     assert loads.failures == {"unreadable": 1}
-    with pytest.raises(OrderError, match="401: .*the order is for another"):
+    with pytest.raises(OrderError, match=r"401: .*the order is for another"):
         await loads.order(Drain("pod", "another-uid", 5.0), signed_pod.address, TOKEN)
     assert not signed_pod.load["draining"]
 
@@ -99,7 +99,7 @@ async def test_orders_are_signed_and_carried_out(loads: Loads, signed_pod: Pod) 
 
 
 async def test_an_order_with_a_wrong_token_is_refused_in_words(loads: Loads, signed_pod: Pod) -> None:
-    with pytest.raises(OrderError, match="pod has answered /drain with 401: .*Ssecast-Signature does not match"):
+    with pytest.raises(OrderError, match=r"pod has answered /drain with 401: .*Ssecast-Signature does not match"):
         await loads.order(Drain("pod", UID, 5.0), signed_pod.address, secrets.token_urlsafe(32))
     assert not signed_pod.load["draining"]
 
