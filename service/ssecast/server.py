@@ -272,8 +272,8 @@ class Server:
         ]
         await self._until_stopped([*work, *serving])
         await self._drain()
-        public.should_exit = admin.should_exit = True
-        public.force_exit = admin.force_exit = self._hurry.is_set()
+        for each in (public, admin):
+            each.stop(at_once=self._hurry.is_set())
         await asyncio.gather(*serving, return_exceptions=True)
         await self._shutdown(work)
 
