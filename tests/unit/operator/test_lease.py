@@ -171,7 +171,7 @@ def test_who_is_silent_is_replaced_after_its_time_and_stops_before() -> None:
     assert not second.held
     now = DURATION_SECONDS
     done(second._try(now))
-    assert (second.held, second.holder) == (True, "second")
+    assert (first.held, second.held, second.holder) == (False, True, "second")
 
 
 def test_what_is_given_back_can_be_had_at_once() -> None:
