@@ -1,0 +1,177 @@
+"""A live fleet: NATS, pods, their clients and publisher, and the real operator, all on loopback."""
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nats
+
+from ssecast.dev import EmbeddedNats
+from ssecast_operator.children import ADMIN_PORT
+from ssecast_operator.cluster import BROADCASTERS, PODS, Body
+from ssecast_operator.runtime import Operator, Options
+from tests.harness import free_port, until
+from tests.monitoring.shelf import Kubelet, Shelf
+
+NAMESPACE, NAME, OPERATORS = "shop", "news", "ssecast-system"
+
+SCALING = {
+    "minReplicas": 2,
+    "maxReplicas": 4,
+    "burst": 10,
+    "streamsPerPod": {"target": 60, "limit": 100},
+    "maxReconnectsPerSecond": 20,
+}
+
+
+Target = dict[str, Any]
+
+
+class OfflineOperator(Operator):
+    """All of it but the watches: what happens on the shelf it is told of directly."""
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+
+class Reader(asyncio.Protocol):
+    """One client that reads what comes and keeps nothing; like a browser it comes back a moment after each end."""
+
+    def __init__(self, crowd: "Crowd") -> None:
+        self._crowd = crowd
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(b"GET /events HTTP/1.1\r\nHost: news\r\nAccept: text/event-stream\r\n\r\n")
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._crowd.lost(self)
+
+
+class Crowd:
+    """Clients, as many as there should be, that come and leave at a bounded rate and find a serving pod by chance."""
+
+    def __init__(self, kubelet: Kubelet) -> None:
+        self.wanted, self.per_second = 0, 20.0
+        self._kubelet = kubelet
+        self._readers: set[Reader] = set()
+
+    def lost(self, reader: Reader) -> None:
+        self._readers.discard(reader)
+
+    async def run(self) -> None:
+        while True:
+            if len(self._readers) < self.wanted:
+                await self._connect()
+            elif len(self._readers) > self.wanted:
+                transport = self._readers.pop().transport
+                assert transport is not None
+                transport.close()
+            await asyncio.sleep(1 / self.per_second)
+
+    async def _connect(self) -> None:
+        serving = self._kubelet.serving
+        if not serving:
+            return
+        pod = random.choice(serving).pod
+        reader = Reader(self)
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().create_connection(lambda: reader, pod.address, pod.port)
+            self._readers.add(reader)
+
+    def close(self) -> None:
+        self.wanted = 0
+        for reader in list(self._readers):
+            if reader.transport is not None:
+                reader.transport.abort()
+
+
+class Fleet:
+    """Everything together. events_per_second: what the publisher sends."""
+
+    def __init__(self, server: EmbeddedNats, folder: Path) -> None:
+        self.server, self.events_per_second = server, 20.0
+        options = Options("ssecast", OPERATORS, (NAMESPACE,), manage_crd=False, port=free_port())
+        self.shelf = Shelf(lambda *call: self.operator.metrics.called(*call), self._changed)
+        self.operator = OfflineOperator(options, self.shelf)
+        self.kubelet = Kubelet(self.shelf, folder)
+        self.crowd = Crowd(self.kubelet)
+
+    def _changed(self, kind: str, body: Body, there: bool) -> None:
+        (self.operator.store.put if there else self.operator.store.drop)(kind, body)
+
+    def order(self, **spec: Any) -> None:
+        """Makes the Broadcaster, or changes it."""
+        metadata = {"name": NAME, "namespace": NAMESPACE}
+        body = {"apiVersion": BROADCASTERS.api_version, "kind": BROADCASTERS.kind, "metadata": metadata, "spec": spec}
+        self.shelf.write(body)
+
+    async def publish(self) -> None:
+        """Payloads of several sizes, for ever; what NATS does not take is lost, as with any publisher."""
+        client = await nats.connect(self.server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.2)
+        try:
+            while True:
+                with contextlib.suppress(nats.errors.Error):
+                    await client.publish(f"events.{random.randint(1, 5)}", b"x" * random.choice((20, 200, 2000)))
+                await asyncio.sleep(1 / self.events_per_second)
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await client.close()
+
+    @property
+    def pod_targets(self) -> list[Target]:
+        """Terminating ones too."""
+        metadata = [(body["status"]["podIP"], body["metadata"]) for body in self.shelf.of_kind(PODS)]
+        return [target(f"{ip}:{ADMIN_PORT}", NAMESPACE, each["name"], each["labels"]) for ip, each in metadata]
+
+    @property
+    def operator_targets(self) -> list[Target]:
+        return [target(f"127.0.0.1:{self.operator.options.port}", OPERATORS, "ssecast-operator-0", {})]
+
+
+def target(address: str, namespace: str, name: str, labels: Mapping[str, str]) -> Target:
+    """As the discovery of Kubernetes tells Prometheus of a pod, in the format of its files of targets."""
+    meta = {"namespace": namespace, "pod_name": name}
+    meta |= {f"pod_label_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in labels.items()}
+    return {"targets": [address], "labels": {f"__meta_kubernetes_{key}": value for key, value in meta.items()}}
+
+
+@contextlib.asynccontextmanager
+async def fleets(folder: Path, streams: int = 40, **scaling: Any) -> AsyncIterator[Fleet]:
+    """A fleet that has been decided on, with its clients; all of it is gone at the end."""
+    stop = asyncio.Event()
+    with EmbeddedNats() as server:
+        fleet = Fleet(server, folder)
+        fleet.order(
+            nats={"url": server.url, "stream": {"storage": "memory", "maxBytes": "64Mi"}},
+            drain={"windowSeconds": 5, "delaySeconds": 0},
+            stream={"retryMilliseconds": 500},
+            scaling=SCALING | scaling,
+        )
+        work = [fleet.operator.run(stop), fleet.kubelet.run(), fleet.crowd.run(), fleet.publish()]
+        tasks = [asyncio.ensure_future(each) for each in work]
+        try:
+            fleet.crowd.wanted = streams
+            await until(lambda: _grown(fleet, streams, tasks), "a fleet with its streams")
+            yield fleet
+        finally:
+            fleet.crowd.close()
+            stop.set()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await fleet.kubelet.stop()
+
+
+def _grown(fleet: Fleet, streams: int, tasks: Sequence["asyncio.Future[None]"]) -> bool:
+    for task in tasks:
+        if task.done():
+            task.result()
+    open_streams = sum(each.pod.load["streams"] for each in fleet.kubelet.serving)
+    return open_streams >= streams and len(fleet.kubelet.serving) >= 2
