@@ -25,7 +25,7 @@ GLANCE = Row(
             "Streams that want a place: open ones, those of pods that leave, refused clients that wait, and the burst.",
             DEMAND,
         ),
-        stat("Free slots", "Streams that the ready pods could still take.", f"sum({of('free_slots')})", bad_below=1),
+        stat("Slots free", "Streams that the ready pods could still take.", f"sum({of('free_slots')})", bad_below=1),
         stat(
             "Enough data",
             "1 where enough pods say how many streams they have, 0 where the operator is blind.",

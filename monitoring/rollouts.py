@@ -13,7 +13,7 @@ GLANCE = Row(
             "Streams on draining pods: their clients reconnect within the window.",
             f"sum(ssecast_streams{{{POD}}} * ssecast_draining{{{POD}}})",
         ),
-        stat("Shedding", "Streams that sheds have yet to close.", f"sum(ssecast_shedding_streams{{{POD}}})"),
+        stat("Yet to shed", "Streams that sheds have yet to close.", f"sum(ssecast_shedding_streams{{{POD}}})"),
         stat("Rollouts", "Broadcasters whose pods are being replaced.", f"sum({of('rolling_out')})"),
         stat(
             "Rollouts stuck",

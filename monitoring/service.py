@@ -12,7 +12,7 @@ def per_second(metric: str, by: str) -> str:
 GLANCE = Row(
     "At a glance",
     (
-        stat("Streams", "Open streams of all chosen pods.", f"sum(ssecast_streams{{{POD}}})"),
+        stat("Open streams", "Open streams of all chosen pods.", f"sum(ssecast_streams{{{POD}}})"),
         stat("Pods", "Pods that are scraped, draining ones included.", f"count(ssecast_streams{{{POD}}})"),
         stat(
             "Room in use",

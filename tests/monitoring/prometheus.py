@@ -65,6 +65,11 @@ class Prometheus:
     async def query_range(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         return await self._ask("query_range", query=expr, start=start, end=end, step=step)
 
+    async def loaded_alerts(self) -> set[str]:
+        """Names of the alerts that it evaluates."""
+        groups = (await self._http.get("/api/v1/rules", params={"type": "alert"})).json()["data"]["groups"]
+        return {rule["name"] for group in groups for rule in group["rules"]}
+
     async def follow(self, fleet: Fleet) -> None:
         """Tells Prometheus of pods that come and go, for ever."""
         while True:
