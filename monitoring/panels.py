@@ -232,7 +232,8 @@ def _field(panel: Panel) -> Json:
             }
         case "state-timeline":
             field["custom"] = {"lineWidth": 0, "fillOpacity": 70, "spanNulls": False}
-            field["mappings"] = [{"type": "value", "options": {"1": {"text": "yes", "index": 0}}}]
+            states = {"1": {"text": "yes", "index": 0}, "0": {"text": "no", "color": "transparent", "index": 1}}
+            field["mappings"] = [{"type": "value", "options": states}]
     return field
 
 

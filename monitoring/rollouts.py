@@ -35,8 +35,9 @@ STEPS = Row(
     (
         panel(
             "Phase",
-            "Where each fleet is on its way from one number of pods to another.",
+            "Where each fleet is on its way from one number of pods to another, and whether a rollout replaces them.",
             (of("phase", "phase"), f"{EACH} {{{{phase}}}}"),
+            (of("rolling_out"), f"{EACH} rollout"),
             kind="state-timeline",
             unit="none",
             width=12,

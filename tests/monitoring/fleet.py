@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ SCALING = {
 }
 
 
+ID = re.compile(rb"^id: (\S+)\n", re.MULTILINE)
+
 Target = dict[str, Any]
 
 
@@ -39,31 +42,41 @@ class OfflineOperator(Operator):
 
 
 class Reader(asyncio.Protocol):
-    """One client that reads what comes and keeps nothing; like a browser it comes back a moment after each end."""
+    """One client that reads what comes and keeps nothing of it but the last id, as a browser does."""
 
-    def __init__(self, crowd: "Crowd") -> None:
-        self._crowd = crowd
+    def __init__(self, crowd: "Crowd", last_id: bytes) -> None:
+        self._crowd, self.last_id = crowd, last_id
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.write(b"GET /events HTTP/1.1\r\nHost: news\r\nAccept: text/event-stream\r\n\r\n")
+        resume = b"Last-Event-ID: %s\r\n" % self.last_id if self.last_id else b""
+        transport.write(b"GET /events HTTP/1.1\r\nHost: news\r\nAccept: text/event-stream\r\n%s\r\n" % resume)
+
+    def data_received(self, data: bytes) -> None:
+        """An id that two reads share is passed over: the one before it does as well."""
+        if ids := ID.findall(data):
+            self.last_id = ids[-1]
 
     def connection_lost(self, _: Exception | None) -> None:
         self._crowd.lost(self)
 
 
 class Crowd:
-    """Clients, as many as there should be, that come and leave at a bounded rate and find a serving pod by chance."""
+    """Clients, as many as there should be, that come and leave at a bounded rate and find a serving pod by chance. One that
+    has lost its stream comes back for what it has missed."""
 
     def __init__(self, kubelet: Kubelet) -> None:
         self.wanted, self.per_second = 0, 20.0
         self._kubelet = kubelet
         self._readers: set[Reader] = set()
+        self._lost: list[bytes] = []
 
     def lost(self, reader: Reader) -> None:
-        self._readers.discard(reader)
+        if reader in self._readers:
+            self._readers.discard(reader)
+            self._lost.append(reader.last_id)
 
     async def run(self) -> None:
         while True:
@@ -80,7 +93,7 @@ class Crowd:
         if not serving:
             return
         pod = random.choice(serving).pod
-        reader = Reader(self)
+        reader = Reader(self, self._lost.pop() if self._lost else b"")
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().create_connection(lambda: reader, pod.address, pod.port)
             self._readers.add(reader)
@@ -112,9 +125,19 @@ class Fleet:
         body = {"apiVersion": BROADCASTERS.api_version, "kind": BROADCASTERS.kind, "metadata": metadata, "spec": spec}
         self.shelf.write(body)
 
+    def roll_out(self) -> None:
+        """Changes what only new pods take."""
+        spec = self.shelf.objects[BROADCASTERS.kind, NAMESPACE, NAME]["spec"]
+        self.order(**spec | {"podTemplate": {"annotations": {"rolled-out-at": str(time.time())}}})
+
     async def publish(self) -> None:
         """Payloads of several sizes, for ever; what NATS does not take is lost, as with any publisher."""
-        client = await nats.connect(self.server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.2)
+
+        async def ignore(_: Exception) -> None: ...
+
+        client = await nats.connect(
+            self.server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.2, error_cb=ignore
+        )
         try:
             while True:
                 with contextlib.suppress(nats.errors.Error):

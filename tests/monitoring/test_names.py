@@ -13,6 +13,7 @@ from monitoring.dashboards import DASHBOARDS, text_of
 from ssecast_operator.decision import Reason
 from ssecast_operator.metrics import Metrics
 from ssecast_operator.victims import Phase
+from tests.monitoring import runbooks
 from tests.monitoring.fleet import Fleet
 from tests.monitoring.names import Selected, filled, names_of
 from tests.monitoring.rules import ROOT, alerts, rules
@@ -25,7 +26,7 @@ Exposition = Mapping[str, Mapping[str, set[str]]]
 OF_TARGETS = {"namespace", "pod", "broadcaster"}
 """Labels that every scraped series has from its target, or from the operator."""
 
-PROMETHEUS_OWN = {"ALERTS"}
+PROMETHEUS_OWN = {"ALERTS", "up"}
 
 LATER = {
     "ssecast_operator_actions_total": {"action"},
@@ -58,6 +59,8 @@ def queries() -> Iterator[tuple[str, list[str]]]:
             yield f"{dashboard.name}: annotations", [filled(annotation["expr"])]
     for rule in rules():
         yield rule.get("alert", rule.get("record", "")), [rule["expr"]]
+    for alert in alerts():
+        yield f"runbook: {alert.name}", runbooks.queries(runbooks.page(alert.name))
     if ADAPTER.is_file():
         yield "adapter", [each for rule in yaml.safe_load(ADAPTER.read_text())["rules"] for each in _asked(rule)]
 
@@ -148,6 +151,11 @@ async def test_series_that_come_later_are_those_of_the_operator() -> None:
     metrics.limited.labels("n", "b", "AtMaxReplicas").set(1)
     told = exposition(metrics.render().decode())
     assert {name: set(told[name]) - OF_TARGETS for name in LATER} == LATER
+
+
+async def test_what_the_prose_of_runbooks_names_is_there(told: Exposition) -> None:
+    named = {name for alert in alerts() for name in runbooks.named(runbooks.page(alert.name))}
+    assert named <= told.keys()
 
 
 async def test_every_alert_names_a_metric_of_ours() -> None:
