@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nats
 
 from ssecast.dev import EmbeddedNats
-from ssecast_operator.children import ADMIN_PORT
+from ssecast_operator import loads
 from ssecast_operator.cluster import BROADCASTERS, PODS, Body
 from ssecast_operator.runtime import Operator, Options
 from tests.harness import free_port, until
@@ -151,7 +152,9 @@ class Fleet:
     def pod_targets(self) -> list[Target]:
         """Terminating ones too."""
         metadata = [(body["status"]["podIP"], body["metadata"]) for body in self.shelf.of_kind(PODS)]
-        return [target(f"{ip}:{ADMIN_PORT}", NAMESPACE, each["name"], each["labels"]) for ip, each in metadata]
+        return [
+            target(f"{ip}:{self.kubelet.admin_port}", NAMESPACE, each["name"], each["labels"]) for ip, each in metadata
+        ]
 
     @property
     def operator_targets(self) -> list[Target]:
@@ -169,8 +172,11 @@ def target(address: str, namespace: str, name: str, labels: Mapping[str, str]) -
 async def fleets(folder: Path, streams: int = 40, **scaling: Any) -> AsyncIterator[Fleet]:
     """A fleet that has been decided on, with its clients; all of it is gone at the end."""
     stop = asyncio.Event()
-    with EmbeddedNats() as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(EmbeddedNats())
         fleet = Fleet(server, folder)
+        # In a cluster each pod has 9090 for itself; here a Prometheus that somebody has installed may listen at it.
+        stack.enter_context(patch.object(loads, "ADMIN_PORT", fleet.kubelet.admin_port))
         fleet.order(
             nats={"url": server.url, "stream": {"storage": "memory", "maxBytes": "64Mi"}},
             drain={"windowSeconds": 5, "delaySeconds": 0},

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ssecast_operator.children import ADMIN_PORT, BROADCASTER
+from ssecast_operator.children import BROADCASTER
 from ssecast_operator.cluster import DEPLOYMENTS, KINDS, MANAGER, PODS, SECRETS, Body, Conflict, Kind, NotFound
 from ssecast_operator.configuration import TOKEN_KEY
 from ssecast_operator.fleet import DELETION_COST, TEMPLATE_HASH
@@ -145,7 +145,7 @@ class Kubelet:
     ready, and the cheapest first when there are too many. All pods share their ports, as in a cluster."""
 
     def __init__(self, shelf: Shelf, folder: Path) -> None:
-        self.shelf, self.folder = shelf, folder
+        self.shelf, self.folder, self.admin_port = shelf, folder, free_port()
         self.containers: list[Container] = []
         self._net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
         self._port = free_port()
@@ -218,7 +218,7 @@ class Kubelet:
         name = f"{metadata['name']}-{revision[:5]}-{self._count}"
         address = f"{self._net}.{self._count}"
         settings = self.shelf.objects["ConfigMap", metadata["namespace"], f"{metadata['name']}-settings"]["data"]
-        pod = Pod("", self.folder / f"{name}.log", address=address, ports=(self._port, ADMIN_PORT))
+        pod = Pod("", self.folder / f"{name}.log", address=address, ports=(self._port, self.admin_port))
         container = Container(name, revision, pod)
         body = self.shelf.write(
             {

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.dashboards import DASHBOARDS, text_of
@@ -42,6 +43,7 @@ MAY_BE = {
 }
 """Values that come and go: what the code knows, not what is there now."""
 
+PAGE = ROOT / "docs" / "metrics.md"
 ADAPTER = ROOT / "charts" / "ssecast" / "files" / "adapter-rule.yaml"
 
 
@@ -156,6 +158,27 @@ async def test_series_that_come_later_are_those_of_the_operator() -> None:
 async def test_what_the_prose_of_runbooks_names_is_there(told: Exposition) -> None:
     named = {name for alert in alerts() for name in runbooks.named(runbooks.page(alert.name))}
     assert named <= told.keys()
+
+
+@pytest.mark.parametrize("who", ["pod", "operator"])
+async def test_the_page_of_metrics_has_every_metric_with_its_labels(who: str, fleet: Fleet) -> None:
+    """In the words of the exposition; rows that are missing stand in the failure, to be copied."""
+    pod = fleet.kubelet.serving[0].pod
+    text = str(pod.admin("GET", "/metrics")[1]) if who == "pod" else fleet.operator.metrics.render().decode()
+    wanted = [row_of(family) for family in text_string_to_metric_families(text) if family.name.startswith("ssecast_")]
+    prefix = "| `ssecast_operator_" if who == "operator" else "| `ssecast_"
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith(prefix)]
+    if who == "pod":
+        rows = [row for row in rows if not row.startswith("| `ssecast_operator_")]
+    assert rows == [row for row in wanted if "_created`" not in row]
+
+
+def row_of(family: Metric) -> str:
+    suffix = "_total" if family.type == "counter" else ""
+    own = {name for sample in family.samples for name in sample.labels} - OF_TARGETS - {"le"}
+    labels = sorted(own | LATER.get(family.name + suffix, set()))
+    shown = ", ".join(f"`{label}`" for label in labels)
+    return f"| `{family.name}{suffix}` | {family.type} | {shown} | {family.documentation} |"
 
 
 async def test_every_alert_names_a_metric_of_ours() -> None:
