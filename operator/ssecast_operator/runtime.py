@@ -79,6 +79,9 @@ class Teller:
     def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None:
         self.metrics.decided(key, decision, plan, rebalancing, budget)
 
+    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
+        self.metrics.rolled(key, under_way, stuck)
+
     def acted(self, key: Key, action: Action) -> None:
         self.metrics.acted(key, action)
 
