@@ -106,6 +106,8 @@ def run(
     ] = "info",
 ) -> None:
     """Run the operator until a signal ends it."""
+    from lightkube.core.exceptions import ConfigError
+
     from ssecast_operator.logs import configure
     from ssecast_operator.runtime import Operator, Options
 
@@ -128,7 +130,12 @@ def run(
             loop.add_signal_handler(number, stop.set)
         await Operator(options).run(stop)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except ConfigError as wrong:
+        raise _failed(
+            f"no cluster is known: there is no service account, and KUBECONFIG or ~/.kube/config must name one ({wrong})"
+        ) from None
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -87,6 +87,7 @@ class Reconciler:
             await self._write_problem(body, "; ".join(wrong.sentences), now)
             return
         deployment = self._deployment()
+        self._look_for_rivals(deployment, now)
         replicas = deployment["spec"].get("replicas", 1) if deployment else 1
         problems = await self.upkeep.keep(broadcaster, replicas, now)
         deployment = self._deployment()
@@ -94,6 +95,7 @@ class Reconciler:
             await self._write(body, Round(broadcaster, now, problems=tuple(problems)), now)
             return
         pods = tuple(self._store.children(self.key, PODS.kind))
+        await self._claim_replicas(deployment)
         await self._loads.ask(pods, now)
         seen = self._decide(broadcaster, deployment, pods, problems, now)
         await self._act(seen, body)
@@ -144,14 +146,14 @@ class Reconciler:
             steps,
             moving,
             tuple(problems),
-            self._contest(deployment, now),
+            self._contested[0] if now < self._contested[1] else "",
         )
 
-    def _contest(self, deployment: Mapping[str, Any], now: float) -> str:
-        who = contested_by(deployment)
-        if who:
-            self._contested = (who, now + CONTESTED_SECONDS)
-        return self._contested[0] if now < self._contested[1] else ""
+    def _look_for_rivals(self, deployment: Mapping[str, Any] | None, now: float) -> None:
+        """Before the replicas are claimed: that takes the others' names out of the object."""
+        others = [each for each in owners_of_replicas(deployment or {}) if each not in (SCALER, MANAGER)]
+        if others:
+            self._contested = (others[0], now + CONTESTED_SECONDS)
 
     # Act
 
@@ -190,6 +192,15 @@ class Reconciler:
                 await self._annotate(pod, {DELETION_COST: str(cost)}, seen)
             case Drain() | Undrain() | Shed():
                 await self._loads.order(action, self._ip(action.pod, action.uid), self.upkeep.token)
+
+    async def _claim_replicas(self, deployment: Mapping[str, Any]) -> None:
+        """As they are. Kubernetes writes down who scales a Deployment only where somebody has owned the number before."""
+        if SCALER not in owners_of_replicas(deployment):
+            replicas = deployment["spec"].get("replicas", 1)
+            try:
+                await self._set_replicas(SetReplicas(replicas, replicas))
+            except (Conflict, NotFound, Refused) as wrong:
+                log.warning("the replicas could not be claimed", broadcaster=str(self.key), why=str(wrong))
 
     async def _set_replicas(self, action: SetReplicas) -> None:
         """If it still is what it was: by the version that was read."""
@@ -302,10 +313,11 @@ def is_rolling_out(deployment: Mapping[str, Any], since: int) -> bool:
     return bool(status.get("updatedReplicas", 0) < status.get("replicas", 0))
 
 
-def contested_by(deployment: Mapping[str, Any]) -> str:
-    """Who else has written the replicas: its field manager; empty: nobody."""
-    for entry in deployment["metadata"].get("managedFields") or ():
-        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if "f:replicas" in fields and entry.get("manager") not in (SCALER, MANAGER):
-            return str(entry.get("manager"))
-    return ""
+def owners_of_replicas(deployment: Mapping[str, Any]) -> list[str]:
+    """Field managers that have written `spec.replicas`, whoever was last."""
+    entries = (deployment.get("metadata") or {}).get("managedFields") or ()
+    return [
+        str(entry.get("manager"))
+        for entry in entries
+        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]

@@ -93,6 +93,7 @@ def test_everything_is_made_and_told(live: Cluster, operator: Operator) -> None:
 
 def test_a_steady_state_makes_no_writes(live: Cluster, operator: Operator) -> None:
     eventually(lambda: condition(live, "Progressing")["reason"] == "Steady", "calm")
+    eventually(lambda: status(live)["autoscaler"]["reason"] == "AtMinReplicas", "the last change of mind")
     began = operator.rounds
     eventually(lambda: operator.rounds > began + 1, "the round in which that was written is over")
     began, writes = operator.rounds, operator.writes
