@@ -81,8 +81,10 @@ def test_each_selector_finds_its_own_pods_and_no_others(scenario: str) -> None:
 
 
 def _selector(manifest: Manifest) -> dict[str, str]:
-    """Of Deployments, StatefulSets and Services."""
-    selector = manifest.get("spec", {}).get("selector", {})
+    """Of what sends to pods or makes them."""
+    if manifest["kind"] not in ("Deployment", "Service", "StatefulSet"):
+        return {}
+    selector = manifest["spec"]["selector"]
     return dict(selector.get("matchLabels", selector))
 
 
