@@ -106,7 +106,7 @@ def rendered(values: tuple[Value, ...]) -> str:
 def spec_schema() -> Schema:
     """The Broadcaster's spec as JSON Schema."""
     structural = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return _from_structural(structural)
+    return from_structural(structural)
 
 
 def spec_defaults() -> dict[str, Any]:
@@ -130,18 +130,18 @@ def _of(value: Value) -> Schema:
     return words | {"type": TYPES[type(value.default)]} | known
 
 
-def _from_structural(schema: Schema) -> Schema:
+def from_structural(schema: Schema) -> Schema:
     """A structural schema in which nothing unknown is allowed; the API server would drop it without a word."""
     kept = {key: schema[key] for key in _KEPT if key in schema}
     if schema.get("x-kubernetes-int-or-string"):
         return {**kept, "type": ["integer", "string"]}
     if "properties" in schema:
-        kept["properties"] = {name: _from_structural(each) for name, each in schema["properties"].items()}
+        kept["properties"] = {name: from_structural(each) for name, each in schema["properties"].items()}
         kept["additionalProperties"] = False
     elif isinstance(schema.get("additionalProperties"), dict):
-        kept["additionalProperties"] = _from_structural(schema["additionalProperties"])
+        kept["additionalProperties"] = from_structural(schema["additionalProperties"])
     if "items" in schema:
-        kept["items"] = _from_structural(schema["items"])
+        kept["items"] = from_structural(schema["items"])
     return kept
 
 
