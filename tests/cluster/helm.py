@@ -110,7 +110,7 @@ def tunnel(cluster: Cluster, what: str, port: int) -> Iterator[int]:
         yield here
     finally:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
 
 
 def node(cluster: Cluster) -> str:
