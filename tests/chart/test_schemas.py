@@ -69,9 +69,8 @@ def test_a_field_that_does_not_exist_is_found() -> None:
     assert [*lost(body, msgspec.to_builtins(msgspec.convert(body, kind)), "Service")] == ["Service.spec.ports[].portt"]
 
 
-@cache
-def definitions(group: str) -> dict[str, dict[str, Any]]:
-    """Schema by kind; skips where the module cannot be had."""
+def files_of(group: str) -> list[Path]:
+    """Those with the definitions of a group; skips where the module cannot be had."""
     module, pattern = DEFINITIONS[group]
     if shutil.which("go") is None:
         pytest.skip("go is not installed: apt-get install golang-go")
@@ -81,8 +80,14 @@ def definitions(group: str) -> dict[str, dict[str, Any]]:
     folder = json.loads(done.stdout or "{}").get("Dir")
     if folder is None:
         pytest.skip(f"{module} cannot be had: go mod download {module}")
+    return sorted(Path(folder).glob(pattern))
+
+
+@cache
+def definitions(group: str) -> dict[str, dict[str, Any]]:
+    """Schema by kind."""
     schemas = {}
-    for path in sorted(Path(folder).glob(pattern)):
+    for path in files_of(group):
         for body in yaml.safe_load_all(path.read_text()):
             if body and body["kind"] == "CustomResourceDefinition":
                 for version in body["spec"]["versions"]:
