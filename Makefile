@@ -17,10 +17,10 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos images fleet crd chart k8s check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench chaos images fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## create .venv with everything that the other commands need
 
@@ -49,6 +49,15 @@ images: ## build the images and load them into the cluster: make images BUILD_IM
 
 fleet: install ## a fleet on the cluster of KUBECONFIG grows and shrinks under real streams: make fleet ARGS="--streams 3200"
 	@$(BIN)/python -m loadtest.fleet $(ARGS)
+
+scale: install ## what a thousand pods cost the operator, on the cluster of KUBECONFIG: make scale ARGS="--pods 100"
+	@$(BIN)/python -m loadtest.scale $(ARGS)
+
+dashboards: install ## make the chart's Grafana dashboards anew, from monitoring/
+	@$(BIN)/python -m monitoring.dashboards
+
+dashboard-pictures: install ## draw docs/dashboards from a live fleet and a real Prometheus; takes seven minutes
+	@$(BIN)/python -m tests.monitoring.pictures
 
 crd: install ## make the chart's CustomResourceDefinition anew, from the operator's typed spec
 	@mkdir -p charts/ssecast/crds

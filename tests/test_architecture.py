@@ -35,7 +35,8 @@ def rooms(package: str) -> set[str]:
 
 def reading_order(package: str) -> list[str]:
     """The rooms in the order of the table in the README; a row may hold several."""
-    rows = re.findall(r"^\| (`.+?`) \|", (FOLDERS[package] / "README.md").read_text(), re.MULTILINE)
+    text = (FOLDERS[package] / "README.md").read_text().partition("## Rooms, in reading order")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     return [name for name in named if name in rooms(package)]
 

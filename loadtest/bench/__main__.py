@@ -46,6 +46,7 @@ def bench(
     redraw: Annotated[
         Path | None, typer.Option(help="Measure nothing: write a folder's tables and plots anew.")
     ] = None,
+    results: Annotated[Path, typer.Option(help="Where the folder of results is put.")] = RESULTS,
 ) -> None:
     """Measures ssecast side by side with other servers, and writes tables and plots into loadtest/results/.
 
@@ -72,10 +73,10 @@ def bench(
         screen.print(sentence, highlight=False, style="yellow")
     choice = Choice(wanted, [*peers, *others], rounds, streams or (), quick, named=bool(peer or others))
     machine = record(against)  # before: what is measured is what was there when it began
-    results, notes = _with_progress(choice)
-    folder = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{name or ('quick' if quick else machine['commit'].split()[0])}"
-    write(folder, results, machine, [*skipped, *notes, *busy(results.measurements)])
-    _show(results, folder)
+    found, notes = _with_progress(choice)
+    folder = results / f"{datetime.now(UTC):%Y-%m-%d}-{name or ('quick' if quick else machine['commit'].split()[0])}"
+    write(folder, found, machine, [*skipped, *notes, *busy(found.measurements)])
+    _show(found, folder)
 
 
 def _with_progress(choice: Choice) -> tuple[Results, list[str]]:

@@ -14,7 +14,10 @@ from ssecast.dev import find_nats_server
 OTHERS = "others_percent"
 """The metric of how busy other work kept the machine."""
 
-PACKAGES = ("uvicorn", "uvloop", "fastapi", "starlette")
+PROGRAMS = {"node": "--version", "nginx": "-v"}
+"""Of peers, where they are installed, and how each is asked for its version."""
+
+PACKAGES = ("uvicorn", "uvloop", "fastapi", "starlette", "sse-starlette")
 
 
 def record(against: Path | None = None) -> dict[str, str]:
@@ -31,6 +34,7 @@ def record(against: Path | None = None) -> dict[str, str]:
         "commit": _commit(ROOT),
         **({"before": _commit(against)} if against else {}),
         **{name: version(name) for name in PACKAGES},
+        **{name: said.split("/")[-1] for name, flag in PROGRAMS.items() if (said := _output(name, flag))},
     }
 
 
@@ -78,6 +82,7 @@ def _commit(checkout: Path) -> str:
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
     except FileNotFoundError:
         return ""

@@ -126,6 +126,8 @@ def resume_storm(peer: Peer, streams: int, effort: Effort) -> Metrics:
         "heads_ms": opened["elapsed_ms"],
         "failed": opened["failed"],
         "memory_bytes": peak.rss - before.rss,
+        "memory_per_stream": (peak.rss - before.rss) / streams,
+        "waited_ms": max(0.0, caught_up["marked_ms"] - opened["elapsed_ms"]),
         "caught_up_ms": caught_up["marked_ms"],
         "replayed_per_s": streams * missed / max(caught_up["marked_ms"], 1e-3) * 1e3,
     } | counted([calm, during, after, caught_up, beside])
@@ -219,6 +221,8 @@ def stalled(peer: Peer, streams: int, effort: Effort) -> Metrics:
     return {
         "calm_p99_ms": statistics.median(report["p99_ms"] for report in calm),
         "stalled_p99_ms": statistics.median(report["p99_ms"] for report in beside),
+        "stalled_ratio": statistics.median(report["p99_ms"] for report in beside)
+        / statistics.median(report["p99_ms"] for report in calm),
         "calm_ms": statistics.median(report["elapsed_ms"] for report in calm),
         "stalled_ms": statistics.median(report["elapsed_ms"] for report in beside),
         "rss_bytes": after.rss,
@@ -234,23 +238,23 @@ def _large(bench: Rig, client: Driver, reading: int) -> dict[str, Any]:
 
 def fleet(peer: Peer, streams: int, effort: Effort) -> Metrics:
     """(8) Several pods on one machine, each with its share of the streams and a client of its own; one event to all."""
-    share = streams // effort.pods
+    shares = [streams // effort.pods + (pod < streams % effort.pods) for pod in range(effort.pods)]
     with rig(peer) as bench:
         clients = [bench.add_client(bench.add_server()) for _ in range(effort.pods)]
         before = bench.usage()
-        for client in clients:
+        for client, share in zip(clients, shares, strict=True):
             bench.open(client, share)
         after = bench.usage()
         rounds = []
         for _ in range(effort.events):
-            for client in clients:
+            for client, share in zip(clients, shares, strict=True):
                 bench.expect(client, share, 1)
             bench.publish(1)
             rounds.append([finish(client) for client in clients])
             time.sleep(PAUSE_SECONDS)
     return {
         "last_ms": statistics.median(max(map(last_ms, reports)) for reports in rounds),
-        "memory_per_stream": (after.rss - before.rss) / (share * effort.pods),
+        "memory_per_stream": (after.rss - before.rss) / streams,
     } | counted([report for reports in rounds for report in reports])
 
 

@@ -9,8 +9,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -44,7 +44,10 @@ class Child:
         answers: bool = False,
     ) -> None:
         self.log = log
-        with log.open("ab") as output:
+        with (
+            log.open("ab") as output,
+            _on(cores),
+        ):  # before it runs: threads that it starts at once would stay elsewhere
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -54,8 +57,6 @@ class Child:
                 stderr=output,
                 process_group=0,  # Ctrl-C goes to the benchmark alone, which stops its children in order
             )
-        if cores:
-            os.sched_setaffinity(self.process.pid, cores)
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +163,20 @@ class Driver(Child):
             self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")
         return line
+
+
+@contextmanager
+def _on(cores: set[int] | None) -> Iterator[None]:
+    """What this thread starts meanwhile runs on these cores alone."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def free_port() -> int:

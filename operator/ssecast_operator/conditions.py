@@ -153,7 +153,7 @@ def _available(seen: Round) -> dict[str, Any]:
 
 def _progressing(seen: Round) -> dict[str, Any]:
     late = _deployment_condition(seen.deployment, "Progressing")
-    if late.get("status") == "False":
+    if is_stuck(seen.deployment):
         troubles = troubles_of(seen.pods)
         return _condition("Progressing", False, str(late.get("reason")), _and("the rollout does not go on", troubles))
     if seen.fleet is not None and seen.fleet.rolling_out:
@@ -190,6 +190,11 @@ def _stream_ready(seen: Round) -> dict[str, Any]:
     if not known:
         return _condition("StreamReady", None, "NoData", "no pod has said yet whether it follows NATS")
     return _condition("StreamReady", True, "Following", "the pods follow NATS")
+
+
+def is_stuck(deployment: Mapping[str, Any] | None) -> bool:
+    """Whether Kubernetes has given up waiting for pods: nothing has moved for progressDeadlineSeconds."""
+    return bool(_deployment_condition(deployment, "Progressing").get("status") == "False")
 
 
 def troubles_of(pods: Sequence[Mapping[str, Any]]) -> list[str]:

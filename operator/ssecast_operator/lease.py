@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from ssecast_operator.cluster import LEASES, Cluster, ClusterError, Conflict
+from ssecast_operator.cluster import LEASES, MANAGER, Body, Cluster, ClusterError, Conflict, Kind, Unavailable
 
 DURATION_SECONDS, RENEW_SECONDS, GIVE_UP_SECONDS = 15, 2.0, 10.0
 """How long others wait for a holder that is silent; how often it renews; and after how long without success it stops."""
@@ -111,6 +111,40 @@ class Lease:
                 "leaseTransitions": 0,
             },
         }
+
+
+class HoldersCluster:
+    """A cluster in which only the holder of the Lease writes. A round that lasts, as with an API server that is slow, may
+    outlive the Lease: its writes raise Unavailable from then on."""
+
+    def __init__(self, cluster: Cluster, held: Callable[[], bool]) -> None:
+        self._cluster, self._held = cluster, held
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Body | None:
+        return await self._cluster.get(kind, namespace, name)
+
+    async def list(self, kind: Kind, namespace: str | None, labels: dict[str, Any]) -> list[Body]:
+        return await self._cluster.list(kind, namespace, labels)
+
+    async def create(self, body: Body) -> Body:
+        self._must_be_held()
+        return await self._cluster.create(body)
+
+    async def apply(self, body: Body, manager: str = MANAGER, *, force: bool = True) -> Body:
+        self._must_be_held()
+        return await self._cluster.apply(body, manager, force=force)
+
+    async def merge(self, kind: Kind, namespace: str, name: str, patch: Body, *, status: bool = False) -> Body:
+        self._must_be_held()
+        return await self._cluster.merge(kind, namespace, name, patch, status=status)
+
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        self._must_be_held()
+        await self._cluster.delete(kind, namespace, name)
+
+    def _must_be_held(self) -> None:
+        if not self._held():
+            raise Unavailable("the Lease is held no more")
 
 
 def _now() -> str:

@@ -89,7 +89,7 @@ class Loads:
                 if answer.status != 200:
                     self.failures["status"] += 1
                     return
-                body = await answer.content.read(ANSWER_MAX_BYTES)
+                body = await _whole(answer)
             self._samples[address.uid] = Sample(read_load(body, address.uid), time.time())
         except NoLoadError as wrong:
             self.failures["unreadable"] += 1
@@ -104,6 +104,16 @@ def addresses(pods: Iterable[Mapping[str, Any]]) -> list[Address]:
     """Of the pods that have one."""
     found = ((pod["metadata"]["uid"], (pod.get("status") or {}).get("podIP")) for pod in pods)
     return [Address(uid, ip) for uid, ip in found if ip]
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, which comes in pieces. Raises NoLoadError where it does not end."""
+    body = b""
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > ANSWER_MAX_BYTES:
+            raise NoLoadError(f"the answer is longer than {ANSWER_MAX_BYTES:,} bytes")
+    return body
 
 
 def _url(ip: str, path: str) -> str:

@@ -11,7 +11,7 @@ from ssecast_operator.rebalance import Rebalancing
 from ssecast_operator.store import Key
 from ssecast_operator.victims import Plan
 
-OF = ("namespace", "name")
+OF = ("namespace", "broadcaster")
 PREFIX = "ssecast_operator_"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 
@@ -32,6 +32,10 @@ class Metrics:
         self.valid = self._gauge("decision_valid", "Whether the data was good enough to decide (1) or not (0).")
         self.limited = self._gauge("limited", "What kept the last decision from what the demand asks for (1).", "by")
         self.phase = self._gauge("phase", "Where the fleet is on its way (1).", "phase")
+        self.rolling_out = self._gauge("rolling_out", "Whether pods of another template are there (1) or not (0).")
+        self.rollout_stuck = self._gauge(
+            "rollout_stuck", "Whether the Deployment says that its rollout does not go on (1) or not (0)."
+        )
         self.reconnects = self._gauge("planned_reconnects_per_second", "Of the drains and sheds ordered now.")
         self.budget = self._gauge("reconnects_per_second_budget", "What may be planned per second.")
         self.decided_at = self._gauge("last_round_timestamp_seconds", "When the last round ended.")
@@ -84,6 +88,11 @@ class Metrics:
             self.reconnects.labels(*of).set(0)
         self.decided_at.labels(*of).set(time.time())
 
+    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
+        """How the Deployment's rollout stands in this round."""
+        self.rolling_out.labels(*key).set(under_way)
+        self.rollout_stuck.labels(*key).set(stuck)
+
     def acted(self, key: Key, action: Action) -> None:
         name = type(action).__name__
         if isinstance(action, SetReplicas):
@@ -116,7 +125,7 @@ def _matching(gauge: Gauge, key: Key) -> Iterator[tuple[str, ...]]:
     names = gauge._labelnames
     for metric in gauge.collect():
         for sample in metric.samples:
-            if (sample.labels["namespace"], sample.labels["name"]) == tuple(key):
+            if (sample.labels["namespace"], sample.labels["broadcaster"]) == tuple(key):
                 yield tuple(sample.labels[name] for name in names)
 
 

@@ -20,7 +20,7 @@ from ssecast_operator.cluster import (
     NotFound,
     Refused,
 )
-from ssecast_operator.conditions import Problem, Round, status_of, worth_writing
+from ssecast_operator.conditions import Problem, Round, is_stuck, status_of, worth_writing
 from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
 from ssecast_operator.demand import target_of
@@ -43,6 +43,8 @@ class Observer(Protocol):
     """Told of what is going on, for metrics and Events."""
 
     def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None: ...
+
+    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None: ...
 
     def acted(self, key: Key, action: Action) -> None: ...
 
@@ -131,6 +133,7 @@ class Reconciler:
         moving = rebalance(fleet, spec.scaling, budget, self._balance, now, busy=_busy(broadcaster, steps))
         self._balance = moving.memory
         self._observer.decided(self.key, decision, steps, moving, budget.per_second)
+        self._observer.rolled(self.key, rollout, is_stuck(deployment))
         return Round(
             broadcaster,
             now,

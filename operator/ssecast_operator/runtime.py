@@ -30,7 +30,7 @@ from ssecast_operator.cluster import (
 )
 from ssecast_operator.crd import crd
 from ssecast_operator.decision import Decision
-from ssecast_operator.lease import Lease
+from ssecast_operator.lease import HoldersCluster, Lease
 from ssecast_operator.loads import Loads
 from ssecast_operator.metrics import Metrics
 from ssecast_operator.rebalance import Rebalancing
@@ -79,6 +79,9 @@ class Teller:
 
     def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None:
         self.metrics.decided(key, decision, plan, rebalancing, budget)
+
+    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
+        self.metrics.rolled(key, under_way, stuck)
 
     def acted(self, key: Key, action: Action) -> None:
         self.metrics.acted(key, action)
@@ -171,7 +174,8 @@ class Operator:
         self.cluster: Cluster = cluster or LightkubeCluster(self.metrics.called)
         self.store, self.loads = Store(self._wake), Loads()
         self.lease = Lease(self.cluster, options.namespace, options.lease, options.identity, time.monotonic)
-        self.teller = Teller(self.cluster, self.metrics)
+        self._writing = HoldersCluster(self.cluster, lambda: self.lease.held)
+        self.teller = Teller(self._writing, self.metrics)
         self._surroundings = Surroundings(options.image, options.namespace, options.labels)
         self._tasks: dict[Key, Task] = {}
         self._listed_at = float("-inf")
@@ -180,10 +184,11 @@ class Operator:
         """Until it is told to stop. What pods were told goes on without us, and so does the next operator."""
         await self.loads.open()
         site = await self._listen()
-        work = [asyncio.create_task(each) for each in (self.lease.run(), self._relist(), self._watch(stop))]
+        runs = [self.lease.run(), self._relist(), self._watch(stop)]
+        if self.options.manage_crd:
+            runs.append(self._keep_definition())
+        work = [asyncio.create_task(each) for each in runs]
         try:
-            if self.options.manage_crd:
-                await self._apply_crd()
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -213,7 +218,7 @@ class Operator:
                 self.metrics.forget(key)
         elif task is None:
             reconciler = Reconciler(
-                key, self.store, self.cluster, self.loads, self._surroundings, self.teller, lambda: self.lease.held
+                key, self.store, self._writing, self.loads, self._surroundings, self.teller, lambda: self.lease.held
             )
             self._tasks[key] = Task(reconciler, self.lease, self.metrics)
         else:
@@ -289,11 +294,17 @@ class Operator:
                 log.warning("the cluster could not be listed", why=str(wrong))
                 await asyncio.sleep(BACKOFF_SECONDS[0])
 
-    async def _apply_crd(self) -> None:
-        try:
-            await self.cluster.apply(crd())
-        except ClusterError as wrong:
-            log.warning("the CustomResourceDefinition could not be brought up to date", why=str(wrong))
+    async def _keep_definition(self) -> None:
+        """Once for each time that we become the holder: an older version that merely waits must not bring its own."""
+        done = False
+        while True:
+            if done is not self.lease.held:
+                try:
+                    done = self.lease.held and bool(await self._writing.apply(crd()))
+                except ClusterError as wrong:
+                    log.warning("the CustomResourceDefinition could not be brought up to date", why=str(wrong))
+                    await asyncio.sleep(BACKOFF_SECONDS[1])
+            await asyncio.sleep(BACKOFF_SECONDS[0])
 
     # What is told
 

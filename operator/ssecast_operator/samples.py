@@ -82,7 +82,7 @@ def read_load(body: bytes, uid: str) -> Load:
     """
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets in brackets, as deep as the answer is long
         raise NoLoadError("the answer is not JSON") from None
     if not isinstance(answer, dict):
         raise NoLoadError("the answer is not a JSON object")

@@ -20,6 +20,9 @@ IOCB_CMD_PWRITE = 1
 IOCB_WORDS, EVENT_WORDS = 8, 4
 """Sizes of struct iocb and struct io_event in words of 64 bits."""
 
+OPCODE, DESCRIPTOR = 4, 5
+"""Where these stand in struct iocb, in words of 32 bits."""
+
 CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """Numbers of io_setup, io_destroy, io_getevents and io_submit."""
 
@@ -40,6 +43,8 @@ class AioWriter:
         if self._syscall(self._setup, ctypes.c_uint(SLICE), ctypes.byref(self._context)) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         self._iocbs = array("Q", bytes(8 * IOCB_WORDS * SLICE))
+        self._words = memoryview(self._iocbs).cast("B").cast("I")
+        self._words[OPCODE :: 2 * IOCB_WORDS] = array("I", [IOCB_CMD_PWRITE]) * SLICE
         first = self._iocbs.buffer_info()[0]
         self._pointers = array("Q", range(first, first + 8 * IOCB_WORDS * SLICE, 8 * IOCB_WORDS))
         self._events = array("q", bytes(8 * EVENT_WORDS * SLICE))
@@ -66,12 +71,15 @@ class AioWriter:
                 start += self._write(start, len(part) - start, len(wire), rest)
 
     def _fill(self, fds: Sequence[int], wire: bytes) -> None:
-        """struct iocb: 0 data (comes back with the result), 2 opcode and descriptor, 3 address, 4 length."""
+        """struct iocb: 0 data (comes back with the result), 2 opcode and descriptor, 3 address, 4 length.
+
+        The upper half of the data stays 0, and so does what stands beside the opcode, which stands from the beginning.
+        """
         count, end = len(fds), IOCB_WORDS * len(fds)
         address = ctypes.cast(ctypes.c_char_p(wire), ctypes.c_void_p).value
-        iocbs = self._iocbs
-        iocbs[0:end:IOCB_WORDS] = array("Q", fds)
-        iocbs[2:end:IOCB_WORDS] = array("Q", [IOCB_CMD_PWRITE | fd << 32 for fd in fds])
+        iocbs, words, numbers = self._iocbs, self._words, array("I", fds)
+        words[0 : 2 * end : 2 * IOCB_WORDS] = numbers
+        words[DESCRIPTOR : 2 * end : 2 * IOCB_WORDS] = numbers
         iocbs[3:end:IOCB_WORDS] = array("Q", [address or 0]) * count
         iocbs[4:end:IOCB_WORDS] = array("Q", [len(wire)]) * count
 

@@ -100,7 +100,7 @@ class Batch(NamedTuple):
 class Egress:
     """What the channels of a pod share on the way out: the effect, who can go on, who cannot, and what was sent.
 
-    looked: frames of a log that were looked at to find those of a channel.
+    ahead: channels that may have somebody who is ahead, for there may be thousands that have not. looked: frames of a log that were looked at to find those of a channel.
     """
 
     def __init__(self, write_many: WriteMany, batch_bytes: int) -> None:
@@ -108,6 +108,7 @@ class Egress:
         self.now = 0.0
         self.ready: dict[Subscriber, None] = {}
         self.blocked: dict[Subscriber, float] = {}
+        self.ahead: dict[Channel, None] = {}
         self.batches: dict[tuple[Want, EventLog, int, int], Batch] = {}
         self.frames = self.bytes = self.looked = 0
 
@@ -168,7 +169,7 @@ class Channel:
             self.put_behind(sub)
         else:
             sub.place = Place.AHEAD
-            self.ahead[sub] = None
+            self.ahead[sub] = self.egress.ahead[self] = None
 
     def put_behind(self, sub: Subscriber) -> None:
         """It goes on from its own cursor as soon as its socket takes something."""

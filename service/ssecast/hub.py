@@ -159,10 +159,12 @@ class Hub:
     def tick(self, now: float) -> None:
         """Heartbeats, ages, stalls, drains: everything that time alone brings about."""
         self.egress.now = now
-        for channel in self._channels.values():
-            if channel.ahead:
-                channel.promote_ahead()
-            if channel.held and channel.sent < self.log.floor:  # what an interval holds back lives in the log's bound
+        for channel in list(self.egress.ahead):
+            channel.promote_ahead()
+            if not channel.ahead:
+                del self.egress.ahead[channel]
+        for _, _, channel in self._held:
+            if channel.sent < self.log.floor:  # what an interval holds back lives in the log's bound
                 channel.due = 0.0
                 self._dirty[channel] = None
                 self.wake()

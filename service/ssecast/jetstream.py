@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import nats.errors
@@ -74,6 +75,11 @@ class StreamState(NamedTuple):
     is_copy: bool = False
     """A mirror or sourced stream: what it stores is not told by its subjects."""
     replicas: int = 1
+    max_bytes: float = inf
+    max_age_seconds: float = inf
+    first_at: float | None = None
+    """When its first event was stored, in seconds since 1970; None where it is empty."""
+    last_at: float | None = None
 
 
 def base36(number: int) -> str:
@@ -96,10 +102,14 @@ class Consumer(Protocol):
 
 
 class JetStream:
-    """One stream, over a connection that comes and goes. Every method raises JetStreamError."""
+    """One stream, over a connection that comes and goes. Every method raises JetStreamError.
+
+    seen: the last reading of its state, whoever asked; None before the first.
+    """
 
     def __init__(self, client: Callable[[], Client | None], stream: str) -> None:
         self.stream = stream
+        self.seen: StreamState | None = None
         self._client = client
         self._consumers: dict[Subscription, Consumer] = {}
         self._denied: dict[str, Denial] = {}
@@ -118,7 +128,7 @@ class JetStream:
         info = await self._api(f"STREAM.INFO.{self.stream}")
         if "cluster" in info and not info["cluster"].get("leader"):
             raise JetStreamError(f"stream {self.stream!r} has no leader, so that nothing can be published: {QUORUM}")
-        return _state(info)
+        return self._read(info)
 
     async def ensure(self, subjects: tuple[str, ...], limits: StreamLimits) -> StreamState:
         """The state of the stream, which is created when missing and never changed when not.
@@ -232,7 +242,7 @@ class JetStream:
             "max_bytes": limits.max_bytes,
         }
         try:
-            return _state(await self._api(f"STREAM.CREATE.{self.stream}", config))
+            return self._read(await self._api(f"STREAM.CREATE.{self.stream}", config))
         except JetStreamError as error:
             if error.code == STREAM_NAME_IN_USE:  # another pod was faster
                 return await self.state()
@@ -240,6 +250,10 @@ class JetStream:
                 raise JetStreamError(await self._overlap(subjects), error.code) from error
             hint = f"; {HINTS[error.code]}" if error.code in HINTS else ""
             raise JetStreamError(f"stream {self.stream!r} cannot be created: {error}{hint}", error.code) from error
+
+    def _read(self, info: dict[str, Any]) -> StreamState:
+        self.seen = _state(info)
+        return self.seen
 
     async def _overlap(self, subjects: tuple[str, ...]) -> str:
         others: set[str] = set()
@@ -328,7 +342,16 @@ def _state(info: dict[str, Any]) -> StreamState:
         retention=config["retention"],
         is_copy=bool(config.get("mirror") or config.get("sources")),
         replicas=int(config.get("num_replicas", 1)),
+        max_bytes=_limit(config.get("max_bytes")),
+        max_age_seconds=_limit(config.get("max_age")) / NANOSECONDS,
+        first_at=_microseconds(state["first_ts"]) / 1e6 if messages else None,
+        last_at=_microseconds(state["last_ts"]) / 1e6 if messages else None,
     )
+
+
+def _limit(configured: int | None) -> float:
+    """NATS writes "no limit" as -1 or 0."""
+    return configured if configured and configured > 0 else inf
 
 
 def _microseconds(timestamp: str) -> int:

@@ -5,7 +5,8 @@ increment would miss that increment.
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -49,9 +50,10 @@ class EgressCounts(Protocol):
 
 
 class LogSize(Protocol):
-    """How much the log holds."""
+    """How much the log holds, and up to which sequence."""
 
     bytes: int
+    head: int
 
     def __len__(self) -> int: ...
 
@@ -105,6 +107,41 @@ class PumpCounts(Protocol):
     loop_lag: float
 
 
+class StreamFacts(Protocol):
+    """What the NATS stream held when it was looked at last. Limits are infinite where it has none, times are in seconds
+    since 1970 and None where it is empty."""
+
+    @property
+    def last(self) -> int: ...
+    @property
+    def messages(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def max_bytes(self) -> float: ...
+    @property
+    def max_age_seconds(self) -> float: ...
+    @property
+    def first_at(self) -> float | None: ...
+    @property
+    def last_at(self) -> float | None: ...
+
+
+NATS_STREAM: tuple[tuple[str, str, Callable[[StreamFacts], float | None]], ...] = (
+    ("last_sequence", "Sequence of the NATS stream's last event", lambda seen: seen.last),
+    ("messages", "Events that the NATS stream keeps", lambda seen: seen.messages),
+    ("bytes", "Bytes that the NATS stream keeps", lambda seen: seen.bytes),
+    ("max_bytes", "Bytes that the NATS stream may keep, infinite without a limit", lambda seen: seen.max_bytes),
+    (
+        "max_age_seconds",
+        "How long the NATS stream keeps events, infinite without a limit",
+        lambda seen: seen.max_age_seconds,
+    ),
+    ("first_timestamp_seconds", "When the NATS stream's oldest event was stored", lambda seen: seen.first_at),
+    ("last_timestamp_seconds", "When the NATS stream's newest event was stored", lambda seen: seen.last_at),
+)
+
+
 class SourceCounts(Protocol):
     """What the source knows about its distance from the stream."""
 
@@ -120,6 +157,8 @@ class SourceCounts(Protocol):
     def lag_seconds(self) -> float: ...
     @property
     def restarts(self) -> Counts: ...
+    @property
+    def stream(self) -> StreamFacts | None: ...
 
 
 class VisitorCounts(Protocol):
@@ -160,6 +199,17 @@ class AccessCounts(Protocol):
     def loaded_at(self) -> float: ...
 
 
+@dataclass(slots=True)
+class Bounds:
+    """What follows from settings that may change while the pod runs.
+
+    retention_needed_seconds: how long the NATS stream must keep events, so that nobody loses any who comes back in time.
+    """
+
+    capacity: int
+    retention_needed_seconds: float
+
+
 class Metrics:
     """The pod's registry."""
 
@@ -170,18 +220,14 @@ class Metrics:
         source: SourceCounts,
         guard: GuardCounts,
         access: AccessCounts,
-        capacity: int,
+        bounds: Bounds,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
+        self.bounds = bounds
         self._registry = CollectorRegistry()
-        self._pod = PodCollector(hub, pump, source, guard, access, capacity, visitors, memory)
-        self._registry.register(self._pod)
+        self._registry.register(PodCollector(hub, pump, source, guard, access, bounds, visitors, memory))
         ProcessCollector(registry=self._registry)
-
-    def set_capacity(self, capacity: int) -> None:
-        """It has been changed while the pod runs."""
-        self._pod.capacity = capacity
 
     def render(self) -> bytes:
         """The exposition in Prometheus's text format."""
@@ -198,11 +244,11 @@ class PodCollector(Collector):
         source: SourceCounts,
         guard: GuardCounts,
         access: AccessCounts,
-        capacity: int,
+        bounds: Bounds,
         visitors: VisitorCounts,
         memory: MemoryUse,
     ) -> None:
-        self._hub, self._pump, self._source, self.capacity = hub, pump, source, capacity
+        self._hub, self._pump, self._source, self._bounds = hub, pump, source, bounds
         self._guard, self._access, self._visitors, self._memory = guard, access, visitors, memory
 
     def collect(self) -> Iterator[Metric]:
@@ -210,6 +256,7 @@ class PodCollector(Collector):
         yield from self._connections()
         yield from self._events()
         yield from self._source_side()
+        yield from self._nats_stream()
         yield from self._resumes()
         yield from self._orders()
         yield from self._access_side()
@@ -218,7 +265,7 @@ class PodCollector(Collector):
     def _streams(self) -> Iterator[Metric]:
         hub = self._hub
         yield _gauge("streams", "Open streams.", hub.streams)
-        yield _gauge("capacity_streams", "Streams that this pod can hold.", self.capacity)
+        yield _gauge("capacity_streams", "Streams that this pod can hold.", self._bounds.capacity)
         yield _counter("streams_opened", "Streams opened.", hub.opened)
         yield _by("streams_closed", "Streams closed, by reason.", "reason", CLOSED, hub.closed)
         yield _counter("streams_cut", "Of these, closed without a farewell: their sockets took no more.", hub.cut)
@@ -239,6 +286,7 @@ class PodCollector(Collector):
         yield _counter("frames_sent", "Events handed to sockets, one per stream.", hub.egress.frames)
         yield _counter("sent_bytes", "Bytes of events handed to sockets.", hub.egress.bytes)
         yield _histogram("fanout_seconds", "From an event received to the last socket written.", self._pump.fanout)
+        yield _gauge("head_sequence", "Sequence up to which this pod has the NATS stream.", log.head)
         yield _gauge("log_events", "Events kept in memory.", len(log))
         yield _gauge("log_bytes", "Bytes of events kept in memory.", log.bytes)
 
@@ -252,6 +300,15 @@ class PodCollector(Collector):
         yield _gauge("source_lag_events", "Events of the stream that this pod has not received.", source.lag_events)
         yield _gauge("source_lag_seconds", "How long this pod has been behind the stream.", source.lag_seconds)
         yield _by("source_restarts", "Consumers made anew, by reason.", "reason", RESTARTS, source.restarts)
+
+    def _nats_stream(self) -> Iterator[Metric]:
+        """Without a sample where nothing is known: a zero would be an empty stream."""
+        seen = self._source.stream
+        for name, text, value_of in NATS_STREAM:
+            value = None if seen is None else value_of(seen)
+            yield _gauge(f"nats_stream_{name}", f"{text}, as this pod saw it last.", value)
+        text = "How long the NATS stream must keep events: drain window and longest retry."
+        yield _gauge("retention_needed_seconds", text, self._bounds.retention_needed_seconds)
 
     def _resumes(self) -> Iterator[Metric]:
         hub = self._hub
@@ -285,7 +342,7 @@ class PodCollector(Collector):
         yield info
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
     return GaugeMetricFamily(f"ssecast_{name}", text, value=value)
 
 

@@ -38,7 +38,7 @@ from ssecast.limits import Limits
 from ssecast.live import LiveSettings
 from ssecast.log import EventLog
 from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
-from ssecast.metrics import Metrics
+from ssecast.metrics import Bounds, Metrics
 from ssecast.pump import Pump
 from ssecast.refusals import MESSAGE_TOO_LARGE, JetStreamError
 from ssecast.resume import ResumeOptions, Resumer
@@ -112,7 +112,7 @@ class Pod:
             self.source,
             self.guard,
             self.access,
-            self.capacity,
+            Bounds(self.capacity, _retention_needed(settings)),
             self.visitors,
             self.memory,
         )
@@ -177,7 +177,8 @@ class Pod:
         self.settings = settings
         self.capacity, _ = _capacity(settings.max_streams)
         self.limits.capacity, self.limits.per_client = self.capacity, settings.max_streams_per_client
-        self.metrics.set_capacity(self.capacity)
+        self.metrics.bounds.capacity = self.capacity
+        self.metrics.bounds.retention_needed_seconds = _retention_needed(settings)
         self.events_options = self.events.options = _events_options(settings)
         self.events.cors = Cors(settings.cors_origins)
         self.hub.retune(_hub_options(settings))
@@ -272,8 +273,8 @@ class Server:
         ]
         await self._until_stopped([*work, *serving])
         await self._drain()
-        public.should_exit = admin.should_exit = True
-        public.force_exit = admin.force_exit = self._hurry.is_set()
+        for each in (public, admin):
+            each.stop(at_once=self._hurry.is_set())
         await asyncio.gather(*serving, return_exceptions=True)
         await self._shutdown(work)
 
@@ -405,6 +406,11 @@ def _capacity(max_streams: int) -> tuple[int, int]:
     capacity = max(1, min(max_streams, descriptors - RESERVED_DESCRIPTORS)) if descriptors else max_streams
     log.info("capacity", streams=capacity, max_streams=max_streams, open_files=soft)
     return capacity, descriptors
+
+
+def _retention_needed(settings: Settings) -> float:
+    """Whoever is closed last in a drain, or loses its pod and draws the longest wait, comes back this late at most."""
+    return settings.drain_seconds + (settings.retry_ms + settings.retry_spread_ms) / 1000
 
 
 def _access(settings: Settings) -> Access:

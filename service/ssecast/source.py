@@ -17,7 +17,7 @@ from ssecast.follower import Follower, FollowerOptions
 from ssecast.frame import Position
 from ssecast.hub import Hub
 from ssecast.intake import Intake, Trace
-from ssecast.jetstream import JetStream, StreamLimits
+from ssecast.jetstream import JetStream, StreamLimits, StreamState
 from ssecast.refusals import NEEDED, Denial, JetStreamError, Unanswered
 
 SHORT_LIFE_SECONDS = 5.0
@@ -117,6 +117,11 @@ class Source:
         """Age of the last event while more are known to wait, else 0."""
         known = self._intake.lag_events and self._intake.last_ns
         return max(0.0, (self.time_ns() - self._intake.last_ns) / 1e9) if known else 0.0
+
+    @property
+    def stream(self) -> StreamState | None:
+        """The stream as it was seen last, a few seconds ago while NATS answers; None for core NATS."""
+        return self.jetstream.seen if self.jetstream is not None else None
 
     @property
     def trace(self) -> Trace | None:

@@ -74,12 +74,17 @@ class Connection(Subscriber):
         self._head = b""
         self._unasked = 0
 
-    def adopt(self, transport: asyncio.Transport, head: bytes) -> None:
-        """Takes the transport; the head leaves with the first block, and not a byte waits in user space unnoticed."""
+    def adopt(self, transport: asyncio.Transport, head: bytes, fd: int | None = None) -> None:
+        """Takes the transport; the head leaves with the first block, and not a byte waits in user space unnoticed.
+
+        fd: its descriptor, where that is known to be free of TLS.
+        """
         self.transport, self._head = transport, head
         transport.set_write_buffer_limits(high=0)
         self.blocked = transport.get_write_buffer_size() > 0
-        if transport.get_extra_info("sslcontext") is None:
+        if fd is not None:
+            self.fd = fd
+        elif transport.get_extra_info("sslcontext") is None:
             self.fd = transport.get_extra_info("socket").fileno()
 
     def write(self, data: Bytes) -> None:
@@ -187,6 +192,10 @@ class EventStream:
     have taken its time with it.
     """
 
+    __slots__ = (
+        "_end_by", "_lifetime", "_lookup", "_refusal", "_requested", "_want", "client", "headers", "hub",
+    )  # fmt: skip
+
     def __init__(
         self,
         hub: Hub,
@@ -228,14 +237,18 @@ class EventStream:
         *,
         chunk: bool,
         reason: str | None = None,
+        fd: int | None = None,
     ) -> None:
-        """Opens the stream on a transport whose protocol the connection is by now; ends it where there is a reason."""
+        """Opens the stream on a transport whose protocol the connection is by now; ends it where there is a reason.
+
+        fd: the transport's descriptor, where the caller knows it.
+        """
         if reason:
             body = self._refuse(reason)
             transport.write(head + (chunked(body) + LAST_CHUNK if chunk else body))
             transport.close()
             return
-        connection.adopt(transport, head)
+        connection.adopt(transport, head, fd)
         self._open(connection, chunk=chunk)
 
     async def _run(self, stream: AsgiStream, receive: Receive, send: Send) -> None:
@@ -253,7 +266,8 @@ class EventStream:
         sub.client = self.client
         if self._lifetime:
             sub.expires_at = time.monotonic() + self._lifetime
-        position = self.hub.open(sub, self._want._replace(chunk=chunk), self._requested)
+        want = self._want if self._want.chunk is chunk else self._want._replace(chunk=chunk)
+        position = self.hub.open(sub, want, self._requested)
         if self._end_by:
             self.hub.end_by(sub, self._end_by)
         if position is not None:

@@ -17,6 +17,7 @@ from loadtest.bench.results import Results, from_json
 from loadtest.bench.roster import chosen
 from loadtest.bench.scenarios import SCENARIOS
 from loadtest.bench.session import Choice, Run, carry_out, plan
+from loadtest.peers.registry import PEERS
 
 EFFORT = Effort(events=3, bursts=1, seconds=0.5, idle_seconds=0.2, pods=2)
 STREAMS = 60
@@ -46,6 +47,44 @@ def test_every_event_reaches_every_stream_of_every_peer(tmp_path: Path) -> None:
     page = (tmp_path / "README.md").read_text()
     assert "| 60 | ssecast |" in page
     assert "something was skipped" in page
+
+
+@pytest.mark.usefixtures("fanbench")
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_each_rival_that_is_installed_is_counted(peer: Peer) -> None:
+    need = peer.missing()
+    if need is not None:
+        pytest.skip(f"needs {need.name}: {need.install}")
+    results = measured("open", "one", peers=(peer,))
+    (opened,), (one,) = map(results.of, ("open", "one"))
+    assert opened.metrics["failed"] == 0
+    assert one.metrics["deliveries"] == STREAMS * EFFORT.events
+    assert one.metrics["lost"] == one.metrics["duplicates"] == one.metrics["out_of_order"] == 0
+
+
+@pytest.mark.usefixtures("fanbench")
+def test_streams_at_rest_and_all_at_once_are_weighed() -> None:
+    results = measured("idle", "open", peers=(peers.SSECAST,))
+    (idle,), (opened,) = map(results.of, ("idle", "open"))
+    assert idle.metrics["closed"] == opened.metrics["failed"] == 0
+    assert idle.metrics["rss_bytes"] > opened.metrics["memory_per_stream"] > 0
+
+
+@pytest.mark.usefixtures("fanbench")
+def test_a_quick_run_shows_how_far_it_is_and_can_be_drawn_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtest.bench", "--quick", "--scenario=open", "--streams=20", "--peer=floor-1"]
+    done = subprocess.run(
+        [*command, f"--results={tmp_path}"], cwd=peers.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "floor-1" in done.stderr + done.stdout
+    [folder] = tmp_path.iterdir()
+    page = folder / "README.md"
+    before = page.read_text()
+    page.unlink()
+    again = [sys.executable, "-m", "loadtest.bench", "--redraw", str(folder)]
+    assert subprocess.run(again, cwd=peers.ROOT, capture_output=True, check=False).returncode == 0
+    assert page.read_text() == before
 
 
 @pytest.mark.usefixtures("fanbench")

@@ -59,7 +59,7 @@ class Front:
         return port
 
     async def stop(self) -> None:
-        self.server.should_exit = True
+        self.server.stop(at_once=False)
         await self.serving
         self.pump.stop()
         self.flusher.close()

@@ -19,9 +19,10 @@ from ssecast.channel import Egress
 from ssecast.frame import Event, Frame
 from ssecast.guard import Guard
 from ssecast.histogram import BOUNDS, Histogram
+from ssecast.jetstream import StreamState
 from ssecast.log import EventLog
 from ssecast.memory import Memory
-from ssecast.metrics import Metrics
+from ssecast.metrics import Bounds, Metrics
 from ssecast.signature import Reason
 from ssecast.visitors import Visitors
 
@@ -60,6 +61,15 @@ NAMES = {
     "access_key_loads": "counter",
     "access_keys_loaded_timestamp_seconds": "gauge",
     "loop_lag_seconds": "gauge",
+    "head_sequence": "gauge",
+    "nats_stream_last_sequence": "gauge",
+    "nats_stream_messages": "gauge",
+    "nats_stream_bytes": "gauge",
+    "nats_stream_max_bytes": "gauge",
+    "nats_stream_max_age_seconds": "gauge",
+    "nats_stream_first_timestamp_seconds": "gauge",
+    "nats_stream_last_timestamp_seconds": "gauge",
+    "retention_needed_seconds": "gauge",
     "log_events": "gauge",
     "log_bytes": "gauge",
     "channels": "gauge",
@@ -105,6 +115,7 @@ class FakeSource:
         self.ready, self.lag_events, self.lag_seconds = True, 5, 1.5
         self.connected, self.problem = True, ""
         self.restarts = Counter({"surprise": 2})
+        self.stream: StreamState | None = None
 
 
 class FakeAccess:
@@ -120,7 +131,7 @@ class Fixture:
         self.hub, self.pump, self.source, self.access = FakeHub(), FakePump(), FakeSource(), FakeAccess()
         self.visitors, self.memory, self.guard = Visitors(), Memory([]), Guard("uid-1", None)
         self.metrics = Metrics(
-            self.hub, self.pump, self.source, self.guard, self.access, 100, self.visitors, self.memory
+            self.hub, self.pump, self.source, self.guard, self.access, Bounds(100, 66.0), self.visitors, self.memory
         )
 
     def families(self) -> dict[str, Metric]:
@@ -218,6 +229,32 @@ def test_what_the_source_and_the_pump_know_is_exported(exposed: Fixture) -> None
     assert exposed.value("loop_lag_seconds") == 0.25
     assert exposed.value("capacity_streams") == 100
     assert exposed.value("build_info", version=__version__, python=platform.python_version()) == 1
+
+
+def test_the_head_and_the_nats_stream_are_exported_as_they_were_seen_last(exposed: Fixture) -> None:
+    """Enough to see which pod is behind the others, and for how long the stream will hold what clients come back for."""
+    exposed.hub.log.append(Frame(Event("a", 7, b"x"), "e"))
+    exposed.source.stream = StreamState(
+        "e", 3, 7, messages=5, bytes=900, max_bytes=1000, max_age_seconds=600.0, first_at=1.75e9, last_at=1.76e9
+    )
+    assert exposed.value("head_sequence") == exposed.value("nats_stream_last_sequence") == 7
+    assert (exposed.value("nats_stream_messages"), exposed.value("nats_stream_bytes")) == (5, 900)
+    assert (exposed.value("nats_stream_max_bytes"), exposed.value("nats_stream_max_age_seconds")) == (1000, 600)
+    assert exposed.value("nats_stream_first_timestamp_seconds") == 1.75e9
+    assert exposed.value("nats_stream_last_timestamp_seconds") == 1.76e9
+    assert exposed.value("retention_needed_seconds") == 66
+    exposed.metrics.bounds.retention_needed_seconds = 90
+    assert exposed.value("retention_needed_seconds") == 90
+
+
+def test_what_is_not_known_of_the_nats_stream_has_no_sample(exposed: Fixture) -> None:
+    """A zero would be an empty stream, or an oldest event of 1970. Without a limit, the limit is infinite."""
+    families = [family for name, family in exposed.families().items() if "nats_stream" in name]
+    assert families
+    assert not [family.name for family in families if family.samples]
+    exposed.source.stream = StreamState("e", 1, 0)
+    assert exposed.value("nats_stream_max_bytes") == exposed.value("nats_stream_max_age_seconds") == math.inf
+    assert exposed.families()["ssecast_nats_stream_first_timestamp_seconds"].samples == []
 
 
 def test_connections_and_memory_are_exported(exposed: Fixture) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ssecast_operator.broadcaster import Broadcaster
 from ssecast_operator.budget import budget_of
-from ssecast_operator.conditions import Problem, Round, status_of, troubles_of, worth_writing
+from ssecast_operator.conditions import Problem, Round, is_stuck, status_of, troubles_of, worth_writing
 from ssecast_operator.crd import structural
 from ssecast_operator.decide import decide
 from ssecast_operator.fleet import Fleet
@@ -134,3 +134,19 @@ def test_a_pod_without_a_node_is_told_and_one_that_starts_is_not() -> None:
         "a: Unschedulable: 0/1 nodes"
     ]
     assert troubles_of([{"metadata": {"name": "a"}, "status": {"containerStatuses": [starting]}}]) == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "stuck"),
+    [
+        ([], False),
+        ([{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}], False),
+        ([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}], True),
+        ([{"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"}], False),
+    ],
+    ids=["unknown", "under way", "given up", "too few"],
+)
+def test_a_rollout_is_stuck_when_kubernetes_has_given_up_waiting(conditions: list[dict[str, str]], stuck: bool) -> None:
+    """Its deadline is derived from the budget; nobody else judges."""
+    assert is_stuck({"status": {"conditions": conditions}}) is stuck
+    assert not is_stuck(None)
