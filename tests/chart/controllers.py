@@ -145,7 +145,7 @@ frontend http
     def _backend(self, label: str, name: str, pods: Sequence[str]) -> str:
         """Slots without a pod are there, and disabled."""
         said = self.annotations(name, HAPROXY)
-        lines = [f"backend {label}", f"balance {said['load-balance']}", f"timeout connect {said['timeout-connect']}"]
+        lines = [f"backend {label}", f"balance {said['load-balance']}"]
         if "timeout-server" in said:
             lines.append(f"timeout server {said['timeout-server']}")
         lines += said.get("backend-config-snippet", "").splitlines()

@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
-from tests.chart.controllers import CONTROLLERS, HOST, Controller, shown
+from tests.chart.controllers import CONTROLLERS, HAPROXY, HOST, NGINX, Controller, shown
 from tests.chart.parts import made, one
 from tests.chart.test_parts import Fallback, fallback
 from tests.harness import Client, Pod, free_port, until
@@ -118,6 +118,31 @@ async def test_pages_of_other_origins_come_back_too(controller: Controller) -> N
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     answer = await told(controller, Origin="https://evil.example.com")
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("scenario", "prefix", "known"),
+    [
+        (
+            "ingress-nginx",
+            NGINX,
+            {
+                "custom-http-errors", "default-backend", "proxy-buffering", "proxy-connect-timeout", "proxy-http-version",
+                "proxy-next-upstream", "proxy-read-timeout", "proxy-request-buffering", "proxy-send-timeout",
+            },
+        ),
+        ("ingress-haproxy", HAPROXY, {"backend-config-snippet", "load-balance", "timeout-server"}),
+    ],
+    ids=["nginx", "haproxy"],
+)  # fmt: skip
+def test_annotations_are_those_that_a_controller_takes_from_an_ingress(
+    scenario: str, prefix: str, known: set[str]
+) -> None:
+    """Others, such as haproxy.org/timeout-connect, are taken from its ConfigMap alone, and would be ignored here."""
+    for each in made(scenario):
+        if each["kind"] == "Ingress":
+            said = {name.removeprefix(prefix) for name in each["metadata"]["annotations"] if name.startswith(prefix)}
+            assert said <= known
 
 
 def test_a_gateway_ends_no_stream_and_answers_for_pods_that_are_away() -> None:

@@ -75,6 +75,15 @@ def test_a_missing_secret_is_told_before_anything_is_made(helm: Helm, site: Clus
     )
 
 
+def test_a_secret_without_the_key_is_told_with_those_that_it_has(helm: Helm, site: Cluster) -> None:
+    site("create", "secret", "generic", "keys", "--from-literal=other.pem=x")
+    spec = {"auth": {"keySecret": {"name": "keys", "key": "key.pem"}}}
+    refused = helm.run("install", RELEASE, str(CHART), given=images() | {"broadcaster": {"spec": spec}})
+    site("delete", "secret", "keys")
+    assert 'names the key "key.pem" of the Secret "keys"' in refused.stderr
+    assert "which it has not got: it has other.pem." in refused.stderr
+
+
 def test_an_old_kubernetes_is_told(helm: Helm) -> None:
     refused = helm.run("template", RELEASE, str(CHART), "--kube-version", "v1.29.3")
     assert refused.returncode
