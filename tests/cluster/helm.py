@@ -209,6 +209,18 @@ class Publishing:
             await client.close()
 
 
+async def receive(web: int, bare: int) -> str:
+    """What a stream shows of one event that a bare NATS client publishes."""
+    stream = await Client.open(web)
+    publisher = await nats.connect(f"nats://127.0.0.1:{bare}")
+    try:
+        await publisher.publish("events.first", b"hello")
+        return (await stream.has(1))[0]
+    finally:
+        await publisher.close()
+        await stream.close()
+
+
 def pod_uids(cluster: Cluster) -> set[str]:
     """Of the pods that hold streams, those included that end."""
     found = cluster("get", "pods", "--selector", "ssecast.dev/broadcaster", "--output=json")

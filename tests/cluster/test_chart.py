@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
-import nats
 import pytest
 import yaml
 
@@ -27,11 +26,11 @@ from tests.cluster.helm import (
     images,
     node,
     pod_uids,
+    receive,
     tunnel,
     volume,
 )
 from tests.cluster.parts import Cluster, eventually, pods, ready
-from tests.harness import Client
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -115,18 +114,6 @@ def others(site: Cluster) -> list[str]:
     namespaces = site("get", "namespaces", "--output=name").split()
     found = [name for name in namespaces if name.startswith("namespace/ssecast-") and not name.endswith(site.namespace)]
     return found + site.run("get", "broadcasters", "--all-namespaces", "--output=name").stdout.split()
-
-
-async def receive(web: int, bare: int) -> str:
-    """What a stream shows of one event that a bare NATS client publishes."""
-    stream = await Client.open(web)
-    publisher = await nats.connect(f"nats://127.0.0.1:{bare}")
-    try:
-        await publisher.publish("events.first", b"hello")
-        return (await stream.has(1))[0]
-    finally:
-        await publisher.close()
-        await stream.close()
 
 
 def test_helm_test_receives_an_event(helm: Helm, site: Cluster) -> None:
