@@ -17,10 +17,10 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos images fleet scale crd dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench chaos images fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## create .venv with everything that the other commands need
 
@@ -63,6 +63,12 @@ crd: install ## make the chart's CustomResourceDefinition anew, from the operato
 	@mkdir -p charts/ssecast/crds
 	@$(BIN)/python -m ssecast_operator crd > charts/ssecast/crds/broadcasters.yaml.new
 	@mv charts/ssecast/crds/broadcasters.yaml.new charts/ssecast/crds/broadcasters.yaml
+
+chart: install ## make the chart's schema, README and generated file anew, from values.yaml and the operator
+	@$(BIN)/python -m charts.make chart
+
+k8s: install ## make the plain manifests in k8s/ anew, from the chart
+	@$(BIN)/python -m charts.make k8s
 
 check: install ## format, lint, types, import contracts, layout
 	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout

@@ -120,7 +120,9 @@ class LightkubeCluster:
         """namespace: None for all of them."""
         where: dict[str, Any] = {"namespace": namespace or "*", "labels": labels, "chunk_size": 500}
         try:
-            found = [_dict(each) async for each in self._client.list(self._resource(kind), **where)]
+            # Items of a list do not say what they are: it is the same for all.
+            same = {"apiVersion": kind.api_version, "kind": kind.kind}
+            found = [_dict(each) | same async for each in self._client.list(self._resource(kind), **where)]
         except Exception as wrong:
             raise self._told("list", kind, wrong) from wrong
         self._on_call("list", kind.plural, 200)

@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 import structlog
 from aiohttp import web
+from kopf._core.engines import peering
 
 from ssecast_operator.actions import Action
 from ssecast_operator.broadcaster import GROUP, KIND, PLURAL
@@ -231,6 +232,7 @@ class Operator:
             registry=self._registry(),
             settings=self._settings(),
             standalone=True,
+            identity=peering.Identity(self.options.identity),  # its own takes the user's name, and 65532 has none
             clusterwide=not namespaces,
             namespaces=namespaces,
             stop_flag=stop,

@@ -1,116 +1,47 @@
 """Mode hpa: a real HorizontalPodAutoscaler scales the Broadcaster by its `scale` subresource; the operator carries it out."""
 
-import json
-import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
+from tests.cluster.metrics_api import MetricsApi, registered, resources
 from tests.cluster.parts import Cluster, Operator, apply, broadcaster, eventually, ready, status
 
-API = "external.metrics.k8s.io"
+API, VERSION = "external.metrics.k8s.io", "v1beta1"
 METRIC = "ssecast-streams"
 
 pytestmark = pytest.mark.timeout(600)
 
 
-class ExternalMetrics:
-    """An external metrics API with one metric, served from this machine to the API server."""
+class ExternalMetrics(MetricsApi):
+    """One metric, with the value that the test says."""
 
     def __init__(self) -> None:
+        super().__init__(self.answer)
         self.value = 0
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(api.answer(self.path)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Nobody reads it."""
-
-        self._server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("metrics").configure_cert(context)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def answer(self, path: str) -> dict[str, Any]:
-        version = f"{API}/v1beta1"
-        if METRIC in path:
-            item = {
-                "metricName": METRIC,
-                "metricLabels": {},
-                "timestamp": "2026-01-01T00:00:00Z",
-                "value": str(self.value),
-            }
-            return {"kind": "ExternalMetricValueList", "apiVersion": version, "metadata": {}, "items": [item]}
-        resource = {
-            "name": METRIC,
-            "singularName": "",
-            "namespaced": True,
-            "kind": "ExternalMetricValueList",
-            "verbs": ["get"],
+        version = f"{API}/{VERSION}"
+        if METRIC not in path:
+            return resources(version, METRIC, "ExternalMetricValueList")
+        item = {
+            "metricName": METRIC,
+            "metricLabels": {},
+            "timestamp": "2026-01-01T00:00:00Z",
+            "value": str(self.value),
         }
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": [resource]}
+        return {"kind": "ExternalMetricValueList", "apiVersion": version, "metadata": {}, "items": [item]}
 
 
 @pytest.fixture
 def metrics(nats: Cluster) -> Iterator[ExternalMetrics]:
-    """Registered with the API server by a Service that leads to this machine."""
     api = ExternalMetrics()
-    nodes = json.loads(nats("get", "nodes", "--output=json"))["items"]
-    address = next(each["address"] for each in nodes[0]["status"]["addresses"] if each["type"] == "InternalIP")
-    service = {"name": "external-metrics", "namespace": nats.namespace}
-    ports = [{"name": "https", "port": 443, "targetPort": api.port}]
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "external-metrics", "labels": {"kubernetes.io/service-name": "external-metrics"}},
-        "addressType": "IPv4",
-        "ports": [{"name": "https", "port": api.port}],
-        "endpoints": [{"addresses": [address]}],
-    }
-    registration = {
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": f"v1beta1.{API}"},
-        "spec": {
-            "group": API,
-            "version": "v1beta1",
-            "service": service,
-            "insecureSkipTLSVerify": True,
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-        },
-    }
-    if not nats.run("get", "apiservice", f"v1beta1.{API}").returncode:
-        pytest.skip(f"this cluster has a {API} of its own")
-    apply(
-        nats,
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "external-metrics"}, "spec": {"ports": ports}},
-        endpoints,
-        registration,
-    )
     try:
-        eventually(lambda: not nats.run("get", "--raw", f"/apis/{API}/v1beta1").returncode, "the API")
-        yield api
+        with registered(nats, API, VERSION, api):
+            yield api
     finally:
-        nats("delete", "apiservice", f"v1beta1.{API}")
         api.close()
 
 

@@ -180,6 +180,14 @@ async def test_pods_follow_streams_up_and_down_and_nobody_is_cut_off(
     assert all("drain-deadline" not in json.dumps(pod["metadata"]) for pod in pods(live)), "nothing is left marked"
 
 
+def test_an_operator_that_starts_anew_finds_all_as_it_should_be(live: Cluster, operator: Operator) -> None:
+    """It lists what there is, and writes nothing again."""
+    operator.kill()
+    operator.start()
+    eventually(lambda: operator.rounds >= 3, "three rounds")
+    assert {of for of in operator.writes if of[1] not in ("broadcasters", "events")} == set()
+
+
 async def test_an_operator_that_is_killed_in_a_drain_goes_on(live: Cluster, operator: Operator, crowd: Crowd) -> None:
     crowd.come(60)
     await asyncio.to_thread(eventually, lambda: ready(live, 3), "three pods", 180)
