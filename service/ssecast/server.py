@@ -283,8 +283,7 @@ class Server:
 
     def _listeners(self) -> tuple[Listener, Listener]:
         settings, pod = self.settings, self.pod
-        bounds = settings.client_buffer_bytes, settings.stall_seconds
-        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, *bounds)}
+        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, settings.client_buffer_bytes)}
         if missing:
             log.warning("this platform lacks socket options; dead peers are found later", missing=sorted(missing))
         publish: Publish | None = pod.publish if settings.publish else None

@@ -305,7 +305,7 @@ class Settings(BaseSettings):
     slow_client: Literal["disconnect", "skip"] = _of(
         "disconnect", "", "What happens to a client that reads too slowly: it resumes by its id, or it skips to now."
     )
-    stall_seconds: Seconds = _of(30.0, "seconds", "How long a socket may take nothing.", ge=0.1)
+    stall_seconds: Seconds = _of(30.0, "seconds", "How long a socket may take nothing; after 40 seconds the kernel ends it in any case.", ge=0.1)
     client_buffer_bytes: Bytes = _of(
         128 * KI,
         "bytes",

@@ -105,7 +105,7 @@ class Server:
 
     async def start(self) -> int:
         [sock] = bind("127.0.0.1", 0, 100)
-        bound_streams(sock, self.hub.options.batch_bytes, 30.0)
+        bound_streams(sock, self.hub.options.batch_bytes)
         self.pump.start(self.hub)
         self._server = await self.loop.create_server(lambda: Opener(self), sock=sock)
         port: int = sock.getsockname()[1]
