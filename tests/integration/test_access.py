@@ -265,6 +265,24 @@ async def test_while_the_address_fails_known_keys_are_good_and_unknown_ones_are_
     await until(lambda: _is(200, pod, "HEAD", "/events", Authorization=unknown), "the new key")
 
 
+async def test_strangers_with_made_up_keys_keep_nobody_from_a_key_that_is_new(start: StartPod, keys: KeyServer) -> None:
+    """They use up what the address may be asked. Who comes with the new key then is told to come back, and let in soon."""
+    pod = await start(jwks_url=keys.url, publish="true")
+    made_up = bearer("events.>", of=signer("ES256", kid="made up", number=2))
+    told: list[Answer] = []
+    while not told or told[-1].status == 401:
+        told.append(await ask(pod, "GET", "/events", Accept="text/event-stream", Authorization=made_up))
+    assert (told[0].status, told[-1].status) == (401, 200), "known not to be there, and nobody knows"
+    keys.body = jwks(ES, NEW)
+    new = bearer("events.>", of=NEW, publish=("events.>",))
+    browser = await ask(pod, "GET", "/events", Accept="text/event-stream", Authorization=new)
+    assert browser.status == 200
+    assert browser.body.startswith("retry: ")
+    publish = await ask(pod, "POST", "/publish/events.x", b"x", Authorization=new)
+    assert (publish.status, publish.headers["retry-after"]) == (503, "5")
+    await until(lambda: _is(200, pod, "HEAD", "/events", Authorization=new), "the new key")
+
+
 async def test_a_slow_address_keeps_nobody_waiting_but_those_who_need_it(
     start: StartPod, keys: KeyServer, publisher: Nats
 ) -> None:
