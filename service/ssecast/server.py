@@ -229,10 +229,9 @@ class Pod:
     ) -> tuple[Position, bool]:
         """Publishes for a client of ours. Raises PublishFailed where NATS did not acknowledge."""
         try:
-            seq, duplicate = await self.source.publish(subject, data, name, message_id)
+            return await self.source.publish(subject, data, name, message_id)
         except JetStreamError as failed:
             raise (TooLarge if failed.code == MESSAGE_TOO_LARGE else PublishFailed)(str(failed)) from failed
-        return Position(self.hub.log.epoch, seq), duplicate
 
     @property
     def _deadline(self) -> str:
