@@ -159,6 +159,7 @@ class Hub:
     def tick(self, now: float) -> None:
         """Heartbeats, ages, stalls, drains: everything that time alone brings about."""
         self.egress.now = now
+        self.log.trim()
         for channel in self._channels.values():
             if channel.ahead:
                 channel.promote_ahead()

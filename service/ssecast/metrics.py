@@ -27,6 +27,7 @@ ORDERS = ("drain", "undrain", "shed", "stop")
 ORDERS_REFUSED = (
     "unsigned", "time", "pod", "signature", "token_file", "too_many", "origin", "body", "conflict",
 )  # fmt: skip
+PUBLISHES_REFUSED = ("memory", "bytes")
 DROPPED = ("too_large", "not_utf8", "reserved_name")
 RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
@@ -51,7 +52,8 @@ class EgressCounts(Protocol):
 class LogSize(Protocol):
     """How much the log holds."""
 
-    bytes: int
+    @property
+    def bytes(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -140,6 +142,15 @@ class MemoryUse(Protocol):
     used: int
 
 
+class PayloadCounts(Protocol):
+    """The payloads of publishers: bytes that are on their way, and those that found no room, by reason."""
+
+    held: int
+
+    @property
+    def refused(self) -> Counts: ...
+
+
 class GuardCounts(Protocol):
     """Orders that were refused, by reason."""
 
@@ -173,9 +184,10 @@ class Metrics:
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
+        payloads: PayloadCounts,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._pod = PodCollector(hub, pump, source, guard, access, capacity, visitors, memory)
+        self._pod = PodCollector(hub, pump, source, guard, access, capacity, visitors, memory, payloads)
         self._registry.register(self._pod)
         ProcessCollector(registry=self._registry)
 
@@ -201,9 +213,11 @@ class PodCollector(Collector):
         capacity: int,
         visitors: VisitorCounts,
         memory: MemoryUse,
+        payloads: PayloadCounts,
     ) -> None:
         self._hub, self._pump, self._source, self.capacity = hub, pump, source, capacity
         self._guard, self._access, self._visitors, self._memory = guard, access, visitors, memory
+        self._payloads = payloads
 
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
@@ -241,6 +255,11 @@ class PodCollector(Collector):
         yield _histogram("fanout_seconds", "From an event received to the last socket written.", self._pump.fanout)
         yield _gauge("log_events", "Events kept in memory.", len(log))
         yield _gauge("log_bytes", "Bytes of events kept in memory.", log.bytes)
+
+        text = "Bytes of payloads on their way from publishers to NATS."
+        yield _gauge("publishing_bytes", text, self._payloads.held)
+        text = "Payloads of publishers turned away, by reason."
+        yield _by("publishes_refused", text, "reason", PUBLISHES_REFUSED, self._payloads.refused)
 
     def _source_side(self) -> Iterator[Metric]:
         source = self._source

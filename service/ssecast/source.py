@@ -29,9 +29,7 @@ CLOSED_SECONDS = 1.0
 UNANSWERED_MAX = 3
 """So many requests in a row without an answer end a connection."""
 
-STREAM_CHANGED = (
-    "the stream was made anew or rewound, and this pod has yet to follow it: nobody knows where the event is, if it is stored"
-)
+STREAM_CHANGED = "the stream was made anew or rewound, and this pod has yet to follow it: nobody knows where the event is, if it is stored"
 """Its number may be another event's: no position is made of it."""
 
 SAID_MAX = 100

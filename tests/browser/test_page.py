@@ -123,9 +123,12 @@ async def test_the_page_runs_no_script_but_its_own(tab: WebDriver, page_pod: Pod
         tab.execute_script(f"{script}; document.body.append(script)")
     tab.execute_script("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.stranger = 1\">')")
     refusals: list[str] = []
-    WebDriverWait(tab, PATIENCE).until(
-        lambda _: refusals.extend(str(line["message"]) for line in console(tab)) or len(refusals) >= 3
-    )
+
+    def refused(_: WebDriver) -> bool:
+        refusals.extend(str(line["message"]) for line in console(tab))
+        return len(refusals) >= 3
+
+    WebDriverWait(tab, PATIENCE).until(refused)
     assert all("Content Security Policy" in refusal for refusal in refusals), refusals
     assert tab.execute_script("return window.stranger") is None
     by_id(tab, "connect").click()

@@ -515,7 +515,9 @@ async def test_the_page_may_load_and_be_loaded_by_nothing_else(start: StartPod) 
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     for kind, own in (("script-src", "'self' "), ("style-src", "")):
-        assert re.fullmatch(own + r"'sha256-[A-Za-z0-9+/]{43}='", policy[kind]), "its own, and nothing that is brought in"
+        assert re.fullmatch(own + r"'sha256-[A-Za-z0-9+/]{43}='", policy[kind]), (
+            "its own, and nothing that is brought in"
+        )
     assert policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == "'none'"
     assert policy["base-uri"] == "'none'"

@@ -129,7 +129,9 @@ async def test_a_position_that_is_given_to_a_publisher_is_that_of_its_event(
         told = await asyncio.to_thread(publish_until_stored, pod, f"event {turn}".encode())
         doubts += len(told) - 1
         assert all(status == 503 for status, _ in told[:-1])
-        reader = await Client.open(pod.port, "/events?subject=events.http", last_event_id=before(told[-1][1]["position"]))
+        reader = await Client.open(
+            pod.port, "/events?subject=events.http", last_event_id=before(told[-1][1]["position"])
+        )
         assert (await reader.has(1), reader.last_id) == ([f"event {turn}"], told[-1][1]["position"])
         assert not reader.gaps
         await jetstream.delete_stream("ssecast")
