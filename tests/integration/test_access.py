@@ -137,6 +137,24 @@ async def test_who_has_no_right_token_is_told_so_before_a_stream_opens(start: St
     assert pod.admin("GET", "/load")[1]["refused_total"] == 0, "no demand that more pods could meet"
 
 
+@pytest.mark.parametrize("path", ["/events", "/events#"], ids=["at the door", "by uvicorn"])
+async def test_streams_are_counted_by_who_the_token_is_for_and_not_by_address(start: StartPod, path: str) -> None:
+    """One person with two tokens is one client, two people behind one address are two."""
+    pod = await start(max_streams_per_client=1)
+    ann, ann_again = (bearer("events.>", sub="ann", exp=time.time() + seconds) for seconds in (600, 700))
+    assert ann != ann_again
+    await opened(pod, path, Authorization=ann)
+    refused = await Client.open(pod.port, path, Authorization=ann_again)
+    await until(lambda: refused.ended, "the refusal")
+    assert (refused.status, refused.events) == (200, [])
+    assert (await ask(pod, "GET", path, Authorization=ann_again)).status == 429
+    bob = await opened(pod, path, Authorization=bearer("events.>", sub="bob"))
+    assert pod.load["refused_by_reason"]["client"] == 2
+    await bob.close()
+    await until(lambda: pod.load["streams"] == 1, "bob's slot back")
+    await opened(pod, path, Authorization=bearer("events.>", sub="bob"))
+
+
 async def test_what_needs_no_token_is_served_without_one(start: StartPod) -> None:
     pod = await start(page="true")
     for path in ("/", "/ssecast.js", "/info", "/openapi.json"):
