@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos images fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench fuzz chaos images fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,14 @@ test: install ## every test that this machine can run; some of them: make test A
 
 bench: install ## the fan-out benchmark against other servers; first try: make bench ARGS=--quick
 	@$(BIN)/python -m loadtest.bench $(ARGS)
+
+# How long the run of raw bytes takes; the other parts grow with it. Another run draws other bytes.
+MINUTES ?= 5
+
+fuzz: install ## random requests, raw bytes, events and parameters: make fuzz MINUTES=30 ARGS="-k raw_bytes"
+	@seed=$${FUZZ_SEED:-$$(date +%s)}; echo "FUZZ_SEED=$$seed"; \
+	FUZZ_SEED=$$seed FUZZ_SECONDS=$$(($(MINUTES) * 60)) \
+	$(BIN)/python -m pytest --timeout=$$(($(MINUTES) * 120 + 600)) tests/fuzz $(ARGS)
 
 chaos: install ## faults at random around pods and thousands of clients: make chaos ARGS="--minutes 3 --seed 1"
 	@$(BIN)/python -m loadtest.chaos $(ARGS)

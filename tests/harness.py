@@ -178,6 +178,8 @@ class Client:
         self.reader, self.writer = reader, writer
         self.task: asyncio.Future[None] | None = None
         self.events: list[Message] = []
+        self.arrived: list[float] = []
+        """When each of the events came, on the monotonic clock."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self.ended = False
@@ -227,6 +229,7 @@ class Client:
             while data := await self.reader.read(65536):
                 await self._reading.wait()
                 self.events += self.parser.feed(chunks.feed(data) if chunks else data)
+                self.arrived += [time.monotonic()] * (len(self.events) - len(self.arrived))
         self.complete = chunks is None or chunks.ended
         self.ended = True
 

@@ -82,9 +82,14 @@ class Peer:
 
     def vanish(self) -> None:
         """From now on nothing that is sent to it arrives, and nothing is answered: a machine without power."""
-        code = ctypes.create_string_buffer(DROP_ALL)
-        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
-        self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        drop_all(self.sock)
+
+
+def drop_all(sock: socket.socket) -> None:
+    """From now on nothing that is sent to it arrives."""
+    code = ctypes.create_string_buffer(DROP_ALL)
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 async def exchange(port: int, *pieces: bytes) -> bytes:

@@ -24,7 +24,7 @@ SEEN = {
         "test_sigterm_closes_streams_evenly_after_the_delay_and_ends_the_pod",
         "test_a_drain_closes_streams_evenly_and_each_with_a_short_retry_of_its_own",
         "test_a_shed_closes_the_oldest_evenly_and_nobody_else",
-        "test_a_stream_ends_at_its_age_in_good_order",
+        "test_streams_live_on_through_many_lives",
         "test_streams_go_from_one_pod_to_another_with_every_event_exactly_once",
     ],
     "it was away longer than the stream keeps events": [
@@ -37,11 +37,14 @@ SEEN = {
         "test_a_slow_reader_is_disconnected_and_resumes_by_its_id",
         "test_with_skip_a_reader_that_wakes_up_is_told_what_it_missed_and_goes_on_live",
     ],
-    "it reads nothing for `SSECAST_STALL_SECONDS`": [
-        "test_nobody_waits_for_stalled_readers_and_what_waits_for_them_is_bounded"
+    "it reads nothing for `SSECAST_STALL_SECONDS`, or for 40 seconds": [
+        "test_who_reads_nothing_for_the_stall_time_is_closed_and_resumes_by_its_id",
+        "test_nobody_waits_for_stalled_readers_and_what_waits_for_them_is_bounded",
+        "test_streams_of_vanished_clients_end_within_a_minute",
     ],
     "it reads nothing while NATS breaks more than once": [
-        "test_in_user_space_there_is_never_more_than_a_batch_or_an_event_and_a_gap"
+        "test_who_reads_nothing_through_several_breaks_is_told_one_gap_when_it_reads_again",
+        "test_in_user_space_there_is_never_more_than_a_batch_or_an_event_and_a_gap",
     ],
     "its network dies without a word": ["test_streams_of_vanished_clients_end_within_a_minute"],
     "the pod is full (streams, memory, open files), starting or draining": [
@@ -49,18 +52,25 @@ SEEN = {
         "test_others_get_503_with_retry_after_and_so_do_browsers_where_it_is_asked_for",
         "test_streams_are_refused_before_the_limit_and_taken_again_when_it_is_raised",
         "test_where_descriptors_run_out_the_silent_go_and_streams_stay",
-        "test_a_pod_that_drains_gets_no_new_streams_and_loses_the_old_ones_in_order",
+        "test_a_pod_that_is_short_of_descriptors_takes_no_more_streams_and_says_when_to_come_back",
+        "test_short_of_memory_no_payload_and_no_stream_is_taken_and_others_than_browsers_are_told_when_to_come",
+        "test_a_pod_that_drains_sends_new_clients_elsewhere",
+        "test_while_it_waits_for_propagation_a_stopping_pod_is_not_ready_and_sends_new_streams_elsewhere",
         "test_a_pod_that_starts_anew_while_nats_is_away_tells_its_clients_to_come_back",
     ],
     "no pod is there": ["test_when_all_pods_were_killed", "test_a_browser_comes_back_when_every_pod_was_killed"],
-    "it has `SSECAST_MAX_STREAMS_PER_CLIENT` streams already": ["test_one_client_cannot_take_all_streams"],
+    "it has `SSECAST_MAX_STREAMS_PER_CLIENT` streams already": [
+        "test_one_client_cannot_take_all_streams",
+        "test_streams_are_counted_by_who_the_token_is_for_and_not_by_address",
+    ],
     "its token expires": ["test_a_stream_ends_before_its_token_and_goes_on_with_a_new_one"],
     "its token is missing, wrong, or allows less than it asks for": [
         "test_who_has_no_right_token_is_told_so_before_a_stream_opens",
         "test_a_token_opens_what_it_allows_and_nothing_else",
     ],
     "the keys that verify tokens cannot be had": [
-        "test_while_the_address_fails_known_keys_are_good_and_unknown_ones_are_nobodys_fault"
+        "test_while_the_address_fails_known_keys_are_good_and_unknown_ones_are_nobodys_fault",
+        "test_strangers_with_made_up_keys_keep_nobody_from_a_key_that_is_new",
     ],
     "its request head takes longer than ten seconds, or its body longer than a minute": [
         "test_who_never_completes_a_request_is_closed_however_busy_it_looks",

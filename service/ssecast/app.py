@@ -1,7 +1,9 @@
 """The public HTTP app on port 8080: the stream, publishing, the client module and the page."""
 
+import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -18,16 +20,11 @@ from ssecast.cors import is_same_origin
 from ssecast.entrance import Entrance
 from ssecast.events import MAX_INTERVAL_MS, MAX_SUBJECTS, PARAMETERS, Events, not_granted
 from ssecast.frame import MAX_NAME, RESERVED_NAMES, Position, Refusal, refusal
+from ssecast.memory import Memory, NoRoom, Payload, Payloads
 from ssecast.subjects import covered, is_api, problem, reserved
 
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+PAGE_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache"}
+_INLINE = r"<%s[^>]*>(.*?)</%s>"
 
 Publish = Callable[[str, bytes, str | None, str | None], Awaitable[tuple[Position, bool]]]
 """(subject, payload, event name, idempotency key) -> (position, duplicate); raises PublishFailed."""
@@ -52,8 +49,12 @@ PUBLISH_RESPONSES: dict[int | str, dict[str, Any]] = {
     413: {"model": NotPublished, "description": "the body is larger than a payload may be"},
     503: {
         "model": NotPublished,
-        "description": "not stored, or nobody knows; with an `Idempotency-Key` it is safe to repeat",
+        "description": "not stored, nobody knows, or no room for it now; with an `Idempotency-Key` it is safe to repeat",
     },
+}
+NO_ROOM = {
+    "memory": "this pod is short of memory; try again in 1 s",
+    "bytes": "too many payloads are on their way through this pod; try again in 1 s",
 }
 PAYLOAD = {"description": "the payload, text in UTF-8", "content": {"*/*": {}}}
 
@@ -73,9 +74,15 @@ class TooLarge(PublishFailed):
 
 
 def create_app(
-    events: Events, *, subjects: tuple[str, ...], publish: Publish | None, page: bool, max_payload_bytes: int
+    events: Events,
+    *,
+    subjects: tuple[str, ...],
+    publish: Publish | None,
+    page: bool,
+    max_payload_bytes: int,
+    payloads: Payloads | None = None,
 ) -> ASGIApp:
-    """The app; publish is None where publishing is off."""
+    """The app; publish is None where publishing is off. payloads: where the bodies of publishers find room."""
     app = FastAPI(title="ssecast", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.routes.insert(0, Route("/events", events, include_in_schema=False))
     _describe(app, events.access)
@@ -87,7 +94,8 @@ def create_app(
         return {"version": __version__, "subjects": list(subjects), "publish": publish is not None}
 
     if publish is not None:
-        _add_publish(app, events, publish, subjects, max_payload_bytes)
+        payloads = payloads or Payloads(Memory([]), max_payload_bytes)
+        _add_publish(app, events, publish, subjects, max_payload_bytes, payloads)
     return Entrance(app, events)
 
 
@@ -105,7 +113,12 @@ def _add_denials(app: FastAPI, events: Events) -> None:
 
 
 def _add_publish(
-    app: FastAPI, events: Events, publish: Publish, subjects: tuple[str, ...], max_payload_bytes: int
+    app: FastAPI,
+    events: Events,
+    publish: Publish,
+    subjects: tuple[str, ...],
+    max_payload_bytes: int,
+    payloads: Payloads,
 ) -> None:
     example = subjects[0].replace("*", "any").replace(">", "hello")
 
@@ -129,18 +142,21 @@ def _add_publish(
         _check_subject(subject, subjects)
         if not covered(subject, grant.publish):
             raise not_granted(subject, grant.publish)
-        body = await _body(request, max_payload_bytes)
-        refused = refusal(body, ssecast_event, max_payload_bytes)
-        if refused:
-            raise HTTPException(400, _unfit(refused, ssecast_event))
         try:
-            position, duplicate = await publish(
-                subject, body, ssecast_event or None, _message_id(idempotency_key, grant)
-            )
+            with payloads.one() as payload:
+                body = await _body(request, payload, max_payload_bytes)
+                refused = refusal(body, ssecast_event, max_payload_bytes)
+                if refused:
+                    raise HTTPException(400, _unfit(refused, ssecast_event))
+                position, duplicate = await publish(
+                    subject, body, ssecast_event or None, _message_id(idempotency_key, grant)
+                )
         except TooLarge as failed:
             raise HTTPException(413, str(failed)) from failed
         except PublishFailed as failed:
             raise HTTPException(503, str(failed), {"retry-after": "1"}) from failed
+        except NoRoom as full:
+            raise HTTPException(503, NO_ROOM[str(full)], {"retry-after": "1"}) from full
         answer: dict[str, Any] = {"position": str(position)}
         return JSONResponse(answer | ({"duplicate": True} if duplicate else {}), 202)
 
@@ -186,17 +202,16 @@ def _unfit(refused: Refusal, name: str | None) -> dict[str, str]:
     return {"parameter": "body", "problem": "is not UTF-8", "allowed": "text in UTF-8"}
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, read no further than the limit."""
-    body = bytearray()
+async def _body(request: Request, payload: Payload, limit: int) -> bytes:
+    """The body, read no further than the limit. Raises NoRoom."""
     try:
         async for part in request.stream():
-            body += part
-            if len(body) > limit:
+            payload.add(part)
+            if len(payload.data) > limit:
                 raise HTTPException(413, f"the payload is larger than {limit} bytes")
     except ClientDisconnect:  # nobody is left to be answered, and a traceback per visitor is none of our logs' business
         raise HTTPException(400, "the payload has not come as far as its end") from None
-    return bytes(body)
+    return bytes(payload.data)
 
 
 def _add_files(app: FastAPI, *, page: bool) -> None:
@@ -209,10 +224,25 @@ def _add_files(app: FastAPI, *, page: bool) -> None:
 
     if page:
         html = (static / "index.html").read_bytes()
+        headers = PAGE_HEADERS | {"content-security-policy": content_security_policy(html.decode())}
 
         @app.get("/", summary="Watch events live", tags=["page"], response_class=HTMLResponse)
         async def index() -> Response:
-            return HTMLResponse(html, headers=PAGE_HEADERS)
+            return HTMLResponse(html, headers=headers)
+
+
+def content_security_policy(html: str) -> str:
+    """Allows what stands in the page itself by its hash: whatever is brought into it from outside runs nothing."""
+    scripts, styles = ("".join(f" 'sha256-{digest}'" for digest in _digests(html, tag)) for tag in ("script", "style"))
+    return (
+        f"default-src 'none'; style-src{styles}; script-src 'self'{scripts}; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def _digests(html: str, tag: str) -> list[str]:
+    inline = re.findall(_INLINE % (tag, tag), html, re.DOTALL)
+    return [b64encode(sha256(text.encode()).digest()).decode() for text in inline]
 
 
 def _describe(app: FastAPI, access: Access) -> None:

@@ -75,11 +75,28 @@ class Event(NamedTuple):
     time_ns: int = 0
 
 
+class Tally:
+    """Bytes that the frames of one log take, and how many they may."""
+
+    __slots__ = ("bytes", "most")
+
+    def __init__(self, most: int) -> None:
+        self.bytes, self.most = 0, most
+
+    def take(self, size: int) -> bool:
+        """Adds a second form of a frame; False where it is not to be kept. The log makes room for it by and by, with the
+        next event or tick: until then an eighth more than it may have is enough."""
+        if self.bytes + size > self.most + (self.most >> 3):
+            return False
+        self.bytes += size
+        return True
+
+
 class Frame:
     """One event as SSE bytes. The JSON form is built when first asked for, and then shared like the plain one, unless
-    control characters in the payload make it many times as long."""
+    control characters in the payload make it many times as long, or its log has no room for it."""
 
-    __slots__ = ("_head", "_json", "name", "previous", "seq", "subject", "time_ns", "wire")
+    __slots__ = ("_head", "_json", "added", "name", "previous", "seq", "subject", "tally", "time_ns", "wire")
 
     def __init__(self, event: Event, epoch: str) -> None:
         self.seq, self.subject, self.name, self.time_ns = event.seq, event.subject, event.name, event.time_ns
@@ -88,6 +105,9 @@ class Frame:
             head += b"event: %b\n" % event.name.encode()
         self._head = len(head)
         self._json: bytes | None = None
+        self.tally: Tally | None = None
+        self.added = 0
+        """Of the log that holds it, and what its second form has added there: both are kept for the log."""
         self.previous = 0
         """Seq of the frame before this one on the same subject: the log's index, kept by the log."""
         self.wire = head + _data_lines(event.data)
@@ -105,8 +125,13 @@ class Frame:
         body = {"subject": self.subject, "time": rfc3339(self.time_ns), "data": self.payload.decode()}
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         wire = self.wire[: self._head] + b"data: %b\n\n" % text.encode()
-        if len(wire) <= JSON_KEPT * len(self.wire) + JSON_HEAD:
-            self._json = wire
+        if len(wire) > JSON_KEPT * len(self.wire) + JSON_HEAD:
+            return wire
+        if self.tally is not None:
+            if not self.tally.take(len(wire)):
+                return wire
+            self.added = len(wire)
+        self._json = wire
         return wire
 
 

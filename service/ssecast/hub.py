@@ -159,6 +159,7 @@ class Hub:
     def tick(self, now: float) -> None:
         """Heartbeats, ages, stalls, drains: everything that time alone brings about."""
         self.egress.now = now
+        self.log.trim()
         for channel in list(self.egress.ahead):
             channel.promote_ahead()
             if not channel.ahead:

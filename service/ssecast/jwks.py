@@ -64,8 +64,11 @@ class Jwks:
                 await asyncio.sleep(REFRESH_SECONDS * random.uniform(0.8, 1.0))
 
     async def freshen(self) -> None:
-        if self._fetching is not None or self._take_turn():
-            await self._fetch()
+        """Raises KeysAway too where strangers' made-up key ids have used up the turns: the token may well be signed with a
+        key that is new, and a browser that is told 401 never asks again."""
+        if self._fetching is None and not self._take_turn():
+            raise KeysAway(self._problem or "they were asked for too often; soon they may be asked for again")
+        await self._fetch()
         if self._problem:
             raise KeysAway(self._problem)
 

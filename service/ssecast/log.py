@@ -2,14 +2,14 @@
 
 The log covers the half-open range (floor, head]: it holds every frame of this pod's subjects with floor < seq <= head.
 Sequences may jump (filters, deletes, limits), so a number that is not there was never one of ours.
-Bytes are those of the plain wire forms; where somebody asks for `format=json`, the second form can treble them.
+Bytes are those of both wire forms: where somebody asks for `format=json`, the second one can treble them.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import cast
 
-from ssecast.frame import Frame, Position
+from ssecast.frame import Frame, Position, Tally
 
 FRAME_OVERHEAD = 400
 """Bytes of memory that a frame costs beside its wire form (objects, subject, slots), measured with tracemalloc."""
@@ -23,14 +23,15 @@ class EventLog:
     """Bounded, append-only, indexed by sequence. What is evicted raises the floor."""
 
     def __init__(self, max_events: int, max_bytes: int, epoch: str = "", seq: int = 0) -> None:
-        self.max_events, self.max_bytes = max_events, max_bytes
+        self.max_events = max_events
+        self._tally = Tally(max_bytes)
         self.evicted = 0
         self.start(epoch, seq)
 
     def start(self, epoch: str, seq: int) -> None:
         """Begins anew after position epoch-seq; what was held is dropped, and no resume reaches behind it."""
         self.epoch, self.floor, self.head = epoch, seq, seq
-        self.bytes = 0
+        self._tally = Tally(self.max_bytes)  # a frame that is still on its way to a socket adds to the old one
         self._frames: list[Frame | None] = []
         self._seqs: list[int] = []
         self._newest: dict[str, Frame] = {}
@@ -38,6 +39,20 @@ class EventLog:
 
     def __len__(self) -> int:
         return len(self._frames) - self._first
+
+    @property
+    def bytes(self) -> int:
+        """What the frames take, objects included."""
+        return self._tally.bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """What they may take; one frame always fits."""
+        return self._tally.most
+
+    @max_bytes.setter
+    def max_bytes(self, most: int) -> None:
+        self._tally.most = most
 
     @property
     def position(self) -> Position:
@@ -63,8 +78,14 @@ class EventLog:
         self._frames.append(frame)
         self._seqs.append(frame.seq)
         self.head = frame.seq
-        self.bytes += len(frame.wire) + FRAME_OVERHEAD
-        while len(self) > self.max_events or (self.bytes > self.max_bytes and len(self) > 1):
+        tally = frame.tally = self._tally
+        tally.bytes += len(frame.wire) + FRAME_OVERHEAD
+        while len(self) > self.max_events or (tally.bytes > tally.most and len(self) > 1):
+            self._evict()
+
+    def trim(self) -> None:
+        """Makes room for the second forms that were built since the last event, or after the bounds were drawn closer."""
+        while self.bytes > self.max_bytes and len(self) > 1:
             self._evict()
 
     def advance(self, seq: int) -> None:
@@ -110,7 +131,8 @@ class EventLog:
         self._frames[self._first] = None
         self._first += 1
         self.floor = frame.seq
-        self.bytes -= len(frame.wire) + FRAME_OVERHEAD
+        self._tally.bytes -= len(frame.wire) + frame.added + FRAME_OVERHEAD
+        frame.tally = None
         self.evicted += 1
         if self._newest[frame.subject] is frame:
             del self._newest[frame.subject]

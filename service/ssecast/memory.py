@@ -1,13 +1,15 @@
-"""The memory that the kernel grants the pod's cgroup (version 1 or 2), what of it is in use, and how many streams fit.
+"""The memory that the kernel grants the pod's cgroup (version 1 or 2), what of it is in use, and what still fits.
 
 A pod above its limit is killed, with all of its streams at once. So it takes no new ones while there is still room for
 what the open ones may yet need.
 """
 
+import ctypes
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import structlog
 
@@ -15,12 +17,24 @@ LOOK_SECONDS = 0.5
 """Between two looks. In between, new streams are charged by STREAM_BYTES."""
 
 HIGH, LOW = 0.85, 0.80
-"""Shares of the limit from which no stream is taken, and under which they are again. What is left above HIGH is for what
-is open: sockets that fill, a backfill, the log up to its bound (with a limit of 512Mi, 77Mi are left, and a backfill may
-take 64Mi). The distance to LOW keeps the door from flapping with every stream that ends."""
+"""Shares of the limit from which memory is short, and under which it suffices again. While it is short no stream and no
+payload is taken, and there is one backfill at most. What is left above HIGH is for what is open: sockets that fill, that
+backfill, the log up to its bound (with a limit of 512Mi, 77Mi are left). The distance to LOW keeps the door from flapping
+with every stream that ends."""
 
 CRITICAL = 0.95
-"""Share of the limit from which streams whose sockets are full are closed: the kernel would close all of them."""
+"""Share of the limit from which it is given back, or the kernel would close all streams: those whose sockets are full are
+closed, backfills are dropped and wait, payloads that have come in part are refused, and the log grows no more."""
+
+SHARE = 0.25
+"""Of the limit, at most, for the log; and for one backfill."""
+
+PAYLOADS_BYTES = 16 * 2**20
+"""For the payloads of all publishers at once, or for one of the largest size where that is more. Each is in memory three
+times at worst, on its way from a socket to NATS."""
+
+TRIM_EVERY = 10
+"""Looks between two attempts to give to the kernel what has been freed; each may take some milliseconds."""
 
 STREAM_BYTES = 8 * 2**10
 """What a new stream is charged until the next look: more than twice what one takes at rest, in the pod and in the kernel
@@ -119,6 +133,11 @@ class Memory:
         self.used = 0
         self.most_streams: float = UNLIMITED
         self.is_short = self.is_critical = False
+        self._critical_looks = 0
+
+    def bound(self, size: int) -> int:
+        """So much of it as one thing may have."""
+        return size if self.limit == UNLIMITED else min(size, int(SHARE * self.limit))
 
     def look(self, streams: int) -> None:
         """Reads the files. streams: how many are open now."""
@@ -135,7 +154,67 @@ class Memory:
         if self.is_short is not was_short:
             self._say()
         self.most_streams = 0 if self.is_short else streams + room
+        self._critical_looks = self._critical_looks + 1 if self.is_critical else 0
+        if self._critical_looks % TRIM_EVERY == 2:  # at the first one nothing was freed yet
+            give_to_kernel()
 
     def _say(self) -> None:
         say, event = (log.warning, "memory is short") if self.is_short else (log.info, "memory suffices again")
         say(event, used_bytes=self.used, limit_bytes=self.limit, new_streams=not self.is_short)
+
+
+class NoRoom(Exception):
+    """A payload that is not taken now; its text is the reason that is counted."""
+
+
+class Payloads:
+    """The payloads that publishers are sending, and that NATS has yet to acknowledge: bounded in bytes, all together."""
+
+    def __init__(self, memory: Memory, largest: int) -> None:
+        self._memory = memory
+        self._most = max(PAYLOADS_BYTES, largest)
+        self.held = 0
+        self.refused: Counter[str] = Counter()
+
+    def one(self) -> "Payload":
+        """Raises NoRoom."""
+        if self._memory.is_short:
+            self.refuse("memory")
+        return Payload(self)
+
+    def take(self, size: int) -> None:
+        """Raises NoRoom."""
+        if self._memory.is_critical:
+            self.refuse("memory")
+        if self.held + size > self._most:
+            self.refuse("bytes")
+        self.held += size
+
+    def refuse(self, reason: str) -> NoReturn:
+        self.refused[reason] += 1
+        raise NoRoom(reason)
+
+
+class Payload:
+    """One that is coming; what it holds is given back at the end of its `with`."""
+
+    def __init__(self, payloads: Payloads) -> None:
+        self._payloads = payloads
+        self.data = bytearray()
+
+    def __enter__(self) -> "Payload":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._payloads.held -= len(self.data)
+
+    def add(self, part: bytes) -> None:
+        """Raises NoRoom."""
+        self._payloads.take(len(part))
+        self.data += part
+
+
+def give_to_kernel() -> None:
+    """What was freed stays with the C library otherwise, and counts as used for ever. Only glibc knows the call."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -28,6 +28,7 @@ ORDERS = ("drain", "undrain", "shed", "stop")
 ORDERS_REFUSED = (
     "unsigned", "time", "pod", "signature", "token_file", "too_many", "origin", "body", "conflict",
 )  # fmt: skip
+PUBLISHES_REFUSED = ("memory", "bytes")
 DROPPED = ("too_large", "not_utf8", "reserved_name")
 RESUMES = ("live", "memory", "jetstream", "ahead", "gap")
 GAPS = (
@@ -52,8 +53,10 @@ class EgressCounts(Protocol):
 class LogSize(Protocol):
     """How much the log holds, and up to which sequence."""
 
-    bytes: int
     head: int
+
+    @property
+    def bytes(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -179,6 +182,15 @@ class MemoryUse(Protocol):
     used: int
 
 
+class PayloadCounts(Protocol):
+    """The payloads of publishers: bytes that are on their way, and those that found no room, by reason."""
+
+    held: int
+
+    @property
+    def refused(self) -> Counts: ...
+
+
 class GuardCounts(Protocol):
     """Orders that were refused, by reason."""
 
@@ -223,10 +235,11 @@ class Metrics:
         bounds: Bounds,
         visitors: VisitorCounts,
         memory: MemoryUse,
+        payloads: PayloadCounts,
     ) -> None:
         self.bounds = bounds
         self._registry = CollectorRegistry()
-        self._registry.register(PodCollector(hub, pump, source, guard, access, bounds, visitors, memory))
+        self._registry.register(PodCollector(hub, pump, source, guard, access, bounds, visitors, memory, payloads))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -247,9 +260,11 @@ class PodCollector(Collector):
         bounds: Bounds,
         visitors: VisitorCounts,
         memory: MemoryUse,
+        payloads: PayloadCounts,
     ) -> None:
         self._hub, self._pump, self._source, self._bounds = hub, pump, source, bounds
         self._guard, self._access, self._visitors, self._memory = guard, access, visitors, memory
+        self._payloads = payloads
 
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
@@ -289,6 +304,11 @@ class PodCollector(Collector):
         yield _gauge("head_sequence", "Sequence up to which this pod has the NATS stream.", log.head)
         yield _gauge("log_events", "Events kept in memory.", len(log))
         yield _gauge("log_bytes", "Bytes of events kept in memory.", log.bytes)
+
+        text = "Bytes of payloads on their way from publishers to NATS."
+        yield _gauge("publishing_bytes", text, self._payloads.held)
+        text = "Payloads of publishers turned away, by reason."
+        yield _by("publishes_refused", text, "reason", PUBLISHES_REFUSED, self._payloads.refused)
 
     def _source_side(self) -> Iterator[Metric]:
         source = self._source

@@ -19,6 +19,7 @@ from ssecast.frame import Frame, Position, refusal
 from ssecast.hub import Hub
 from ssecast.jetstream import JetStream, StreamState
 from ssecast.log import EventLog
+from ssecast.memory import Memory
 from ssecast.refusals import JetStreamError
 from ssecast.source import Source
 from ssecast.subjects import collide, covered, reduce
@@ -34,7 +35,8 @@ MAX_FILTERS = 64
 """Most subjects of one consumer; with more of them, a backfill reads all that the pod serves."""
 
 SEGMENTS_MAX = 4
-"""Backfills of full size that may be in memory at once: those that slow streams are still reading, and the next one."""
+"""Backfills of full size that may be in memory at once: those that slow streams are still reading, and the next one. Where
+memory is short there is the next one alone, and none is begun or kept where it is critical."""
 
 KEPT_SECONDS = 10.0
 """So long a finished backfill is kept for who comes a little later: a dead pod's clients come over several seconds."""
@@ -42,7 +44,11 @@ KEPT_SECONDS = 10.0
 LOOK_EVERY = 256
 """Events of a backfill between two looks whether anybody still waits for it."""
 
-PENDING_BYTES = 128 * 2**20
+LOOK_BYTES = 2 * 2**20
+"""Bytes of a backfill between two looks at the memory: it may bring a hundred megabytes within a second."""
+
+PENDING_BYTES = 64 * 2**20
+"""More than ever waits: NATS's flow control lets 32 MiB be under way."""
 
 log = structlog.get_logger()
 
@@ -94,14 +100,18 @@ class Kept(NamedTuple):
 
 
 class Broken(Exception):
-    """The order of a backfill cannot be vouched for: start again."""
+    """There can be no backfill now, or its order cannot be vouched for: start again."""
+
+
+NO_MEMORY = "there is no memory for a backfill"
 
 
 class Resumer:
     """Answers the streams that wait, in rounds: all that wait when a round begins are answered by it."""
 
-    def __init__(self, hub: Hub, source: Source, options: ResumeOptions) -> None:
+    def __init__(self, hub: Hub, source: Source, options: ResumeOptions, memory: Memory | None = None) -> None:
         self.hub, self.source, self.options = hub, source, options
+        self.memory = memory or Memory([])
         self._waiting: list[Waiter] = []
         self._wake = asyncio.Event()
         self._stuck = False
@@ -115,6 +125,13 @@ class Resumer:
             self._answer_core(sub, requested)
             return
         self._add(Waiter(sub, requested, requested.seq))
+
+    def give_back(self) -> None:
+        """Lets go of all backfills: memory is critical. Who reads one is looked up again, or ends where it is slow."""
+        self._kept = None
+        for segment in list(self._segments):
+            self._segments.discard(segment)
+            self.hub.take_back(segment)
 
     async def run(self) -> None:
         """Answers who waits until it is cancelled. Those that wait while NATS is away wait on."""
@@ -278,9 +295,11 @@ class Resumer:
 
     def _make_room(self) -> None:
         """Takes earlier backfills from those who still read them, the largest first, until memory has room for the next
-        one: whoever reads slowly must not keep all others waiting.
+        one: whoever reads slowly must not keep all others waiting. Raises Broken where there is none to be had.
         """
-        room = (SEGMENTS_MAX - 1) * self.options.max_bytes
+        if self.memory.is_critical:
+            raise Broken(NO_MEMORY)
+        room = 0 if self.memory.is_short else (SEGMENTS_MAX - 1) * self.options.max_bytes
         while sum(segment.bytes for segment in self._segments) > room:
             largest = max(self._segments, key=lambda segment: segment.bytes)
             self._segments.discard(largest)
@@ -337,16 +356,19 @@ class Span(NamedTuple):
 
 
 class Backfill:
-    """One consumer's messages of a span, as a temporary log. abandoned: nobody waited for it any more."""
+    """One consumer's messages of a span, as a temporary log. abandoned: nobody waited for it any more. starved: there was
+    not enough memory for it."""
 
     def __init__(self, resumer: Resumer, jetstream: JetStream, span: Span, waiting: Sequence[Waiter]) -> None:
         self._jetstream, self._span, self._waiting = jetstream, span, waiting
         self._options = resumer.options
         self._max_payload = resumer.source.options.max_payload_bytes
+        self._memory, self._hub = resumer.memory, resumer.hub
+        self._unlooked = 0
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last = span.after
         self._taken = 0
-        self.jumped = self.abandoned = False
+        self.jumped = self.abandoned = self.starved = False
         self.segment = EventLog(self._options.max_events, self._options.max_bytes, resumer.hub.log.epoch, span.after)
 
     async def run(self, *, whatever: bool = False) -> bool:
@@ -367,6 +389,8 @@ class Backfill:
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if not self._done.done():
             raise Broken(f"the backfill's consumer broke: {feed.broken.result()}")
+        if self.starved:
+            raise Broken(NO_MEMORY)
         self.segment.advance(span.upto)
         return True
 
@@ -375,6 +399,10 @@ class Backfill:
         if self._done.done():
             return
         self._taken += 1
+        if self._is_starving(len(event.data)):
+            self.starved = True
+            self._finish()
+            return
         if self._taken % LOOK_EVERY == 0 and all(waiter.answered for waiter in self._waiting):
             self.abandoned = True
             self._finish()
@@ -385,6 +413,13 @@ class Backfill:
             self.segment.append(Frame(event, self.segment.epoch))
         if event.seq >= span.upto or (delivery.pending == 0 and span.alone):
             self._finish()
+
+    def _is_starving(self, size: int) -> bool:
+        self._unlooked += size
+        if self._unlooked >= LOOK_BYTES:
+            self._unlooked = 0
+            self._memory.look(self._hub.streams)
+        return self._memory.is_critical
 
     async def _idle(self, seq: int) -> None:
         if seq >= self._span.upto:

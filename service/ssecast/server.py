@@ -37,7 +37,7 @@ from ssecast.hub import Hub, HubOptions
 from ssecast.limits import Limits
 from ssecast.live import LiveSettings
 from ssecast.log import EventLog
-from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, cgroups
+from ssecast.memory import HIGH, LOOK_SECONDS, STREAM_BYTES, Memory, Payloads, cgroups
 from ssecast.metrics import Bounds, Metrics
 from ssecast.pump import Pump
 from ssecast.refusals import MESSAGE_TOO_LARGE, JetStreamError
@@ -72,22 +72,22 @@ class Pod:
         self.capacity, descriptors = _capacity(settings.max_streams)
         self.visitors = Visitors(descriptors)
         self.memory = Memory(cgroups())
+        self.memory.look(0)
+        self.payloads = Payloads(self.memory, settings.max_payload_bytes)
         self._look_at_memory_at = 0.0
         self.flusher = Flusher(settings.flush_threads)
         log.info("flush", threads=settings.flush_threads, by="aio" if self.flusher.by_aio else "write")
         self.pump = Pump(loop)
         self.events_options = _events_options(settings)
         self.hub = Hub(
-            EventLog(settings.log_max_events, settings.log_max_bytes),
+            EventLog(settings.log_max_events, self.memory.bound(settings.log_max_bytes)),
             self.flusher.write_many,
             self.pump.wake,
             self._draw_retry,
             _hub_options(settings),
         )
-        self.source = Source(self.hub, _source_options(settings), time.time_ns)
-        self.resumer = Resumer(
-            self.hub, self.source, ResumeOptions(settings.resume_max_events, settings.resume_max_bytes)
-        )
+        self.source = Source(self.hub, _source_options(settings, self.hub.log.max_bytes), time.time_ns)
+        self.resumer = Resumer(self.hub, self.source, self._resume_options(), self.memory)
         self.limits = Limits(
             self.hub,
             self.capacity,
@@ -115,6 +115,7 @@ class Pod:
             Bounds(self.capacity, _retention_needed(settings)),
             self.visitors,
             self.memory,
+            self.payloads,
         )
         self.live = LiveSettings(os.environ, settings, self.take)
         self.tracing = setup(os.environ)
@@ -221,19 +222,36 @@ class Pod:
         if now < self._look_at_memory_at:
             return
         self._look_at_memory_at = now + LOOK_SECONDS
+        before = self.memory.limit
         self.memory.look(self.hub.streams)
+        if self.memory.limit != before:
+            self.resumer.options = self._resume_options()
+            self.say_bounds()
+        self.hub.log.max_bytes = self.memory.bound(self.settings.log_max_bytes)
         if self.memory.is_critical:
+            self.hub.log.max_bytes = min(self.hub.log.max_bytes, self.hub.log.bytes)
+            self.resumer.give_back()
             self.hub.drop_blocked("memory")
+
+    def _resume_options(self) -> ResumeOptions:
+        return ResumeOptions(self.settings.resume_max_events, self.memory.bound(self.settings.resume_max_bytes))
+
+    def say_bounds(self) -> None:
+        """Names the settings that ask for more than their share of the memory."""
+        settings, bound = self.settings, self.memory.bound
+        for name, size in (("LOG", settings.log_max_bytes), ("RESUME", settings.resume_max_bytes)):
+            if bound(size) < size:
+                name = f"SSECAST_{name}_MAX_BYTES"
+                log.warning("the memory limit is low for this setting", name=name, set=size, taken=bound(size))
 
     async def publish(
         self, subject: str, data: bytes, name: str | None, message_id: str | None
     ) -> tuple[Position, bool]:
         """Publishes for a client of ours. Raises PublishFailed where NATS did not acknowledge."""
         try:
-            seq, duplicate = await self.source.publish(subject, data, name, message_id)
+            return await self.source.publish(subject, data, name, message_id)
         except JetStreamError as failed:
             raise (TooLarge if failed.code == MESSAGE_TOO_LARGE else PublishFailed)(str(failed)) from failed
-        return Position(self.hub.log.epoch, seq), duplicate
 
     @property
     def _deadline(self) -> str:
@@ -284,8 +302,7 @@ class Server:
 
     def _listeners(self) -> tuple[Listener, Listener]:
         settings, pod = self.settings, self.pod
-        bounds = settings.client_buffer_bytes, settings.stall_seconds
-        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, *bounds)}
+        missing = {name for sock in self._sockets[0] for name in bound_streams(sock, settings.client_buffer_bytes)}
         if missing:
             log.warning("this platform lacks socket options; dead peers are found later", missing=sorted(missing))
         publish: Publish | None = pod.publish if settings.publish else None
@@ -295,6 +312,7 @@ class Server:
             publish=publish,
             page=settings.page,
             max_payload_bytes=settings.max_payload_bytes,
+            payloads=pod.payloads,
         )
         allow = settings.forwarded_allow_ips
         door = Door(pod.events.admit, Proxies(allow), lambda: pod.limits.per_client > 0)
@@ -307,9 +325,10 @@ class Server:
 
     def _size_up(self) -> None:
         """Says how many streams the memory holds, where that is fewer than shall be open."""
-        settings, memory = self.settings, self.pod.memory
+        memory = self.pod.memory
         self.pod.look_at_memory(time.monotonic())
-        room = HIGH * memory.limit - memory.used - settings.log_max_bytes
+        self.pod.say_bounds()
+        room = HIGH * memory.limit - memory.used - self.pod.hub.log.max_bytes
         if room < self.pod.capacity * STREAM_BYTES:
             fit = max(0, round(room / STREAM_BYTES))
             log.warning("the memory limit is low for so many streams", limit_bytes=memory.limit, streams_that_fit=fit)
@@ -455,7 +474,7 @@ def _hub_options(settings: Settings) -> HubOptions:
     )
 
 
-def _source_options(settings: Settings) -> SourceOptions:
+def _source_options(settings: Settings, log_bytes: int) -> SourceOptions:
     return SourceOptions(
         nats_url=settings.nats_url,
         creds_file=settings.nats_creds_file,
@@ -469,6 +488,6 @@ def _source_options(settings: Settings) -> SourceOptions:
         replicas=settings.stream_replicas,
         storage=settings.stream_storage,
         warm_events=settings.log_max_events,
-        warm_bytes=settings.log_max_bytes,
+        warm_bytes=log_bytes,
         max_payload_bytes=settings.max_payload_bytes,
     )

@@ -305,7 +305,9 @@ class Settings(BaseSettings):
     slow_client: Literal["disconnect", "skip"] = _of(
         "disconnect", "", "What happens to a client that reads too slowly: it resumes by its id, or it skips to now."
     )
-    stall_seconds: Seconds = _of(30.0, "seconds", "How long a socket may take nothing.", ge=0.1)
+    stall_seconds: Seconds = _of(
+        30.0, "seconds", "How long a socket may take nothing; after 40 seconds the kernel ends it in any case.", ge=0.1
+    )
     client_buffer_bytes: Bytes = _of(
         128 * KI,
         "bytes",
@@ -322,9 +324,13 @@ class Settings(BaseSettings):
         le=64,
     )
     log_max_events: int = _of(100_000, "events", "Most events kept in memory.", ge=1, le=10**8)
-    log_max_bytes: Bytes = _of(64 * MI, "bytes", "Most bytes of events kept in memory.", ge=1)
+    log_max_bytes: Bytes = _of(
+        64 * MI, "bytes", "Most bytes of events kept in memory; a quarter of the memory limit at most.", ge=1
+    )
     resume_max_events: int = _of(100_000, "events", "Most events that one resume is given.", ge=1, le=10**8)
-    resume_max_bytes: Bytes = _of(64 * MI, "bytes", "Most bytes that one resume is given.", ge=1)
+    resume_max_bytes: Bytes = _of(
+        64 * MI, "bytes", "Most bytes that one resume is given; a quarter of the memory limit at most.", ge=1
+    )
 
     drain_delay_seconds: Seconds = _of(5.0, "seconds", "Wait at shutdown until no new client is sent here.", ge=0)
     drain_seconds: Seconds = _of(30.0, "seconds", "Window over which streams are closed at shutdown.", ge=0)

@@ -17,10 +17,16 @@ ALONE_BELOW = 500
 LOOP_BELOW = 200
 """Descriptors under which a loop is as fast as AIO: 128 take it 83 us against 98, 250 take it 751 against 601 (loopback)."""
 
-USER_TIMEOUT_SECONDS = 30.0
-"""How long the kernel waits for an answer to what was sent, and for room at a peer that answers."""
+USER_TIMEOUT_SECONDS = 40.0
+"""How long the kernel waits for an answer to what was sent. A peer that vanished is written to after a heartbeat (15 s) at
+the latest: within a minute it is gone.
 
-KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+With this option set, a peer that answers every probe but makes no room ends then too (tcp_probe_timer in the kernel counts
+from when its window closed; RFC 1122 alone would keep it for ever): longer than this, nobody can read nothing, whatever
+SSECAST_STALL_SECONDS says. It is longer than the default of that one, so that the pod's own reason comes first."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 2}
+"""For streams to which nothing is sent. On Linux the user timeout decides when it is enough, and takes the count's place."""
 
 
 def write_all(fds: Sequence[int], wire: bytes, rest: Rest) -> None:
@@ -147,9 +153,8 @@ def _listen(host: str, port: int, backlog: int, *, shared: bool) -> socket.socke
     return sock
 
 
-def bound_streams(listener: socket.socket, client_buffer_bytes: int, stall_seconds: float) -> list[str]:
-    """Bounds what the kernel holds for a client, and how long it waits for a dead one: not less than for a stalled one,
-    for it cannot tell them apart.
+def bound_streams(listener: socket.socket, client_buffer_bytes: int) -> list[str]:
+    """Bounds what the kernel holds for a client, and how long it waits for a dead one.
 
     Set on the listener, for Linux hands these options on to the sockets it accepts: no system call per stream.
     Returns the names of the options that this platform lacks.
@@ -158,8 +163,7 @@ def bound_streams(listener: socket.socket, client_buffer_bytes: int, stall_secon
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, max(client_buffer_bytes // 2, 4096))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     missing = []
-    user_timeout = round(1000 * max(USER_TIMEOUT_SECONDS, stall_seconds))
-    for name, value in (KEEPALIVE | {"TCP_USER_TIMEOUT": user_timeout}).items():
+    for name, value in (KEEPALIVE | {"TCP_USER_TIMEOUT": round(1000 * USER_TIMEOUT_SECONDS)}).items():
         option = getattr(socket, name, None)
         if option is None:
             missing.append(name)

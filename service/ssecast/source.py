@@ -29,6 +29,9 @@ CLOSED_SECONDS = 1.0
 UNANSWERED_MAX = 3
 """So many requests in a row without an answer end a connection."""
 
+STREAM_CHANGED = "the stream was made anew or rewound, and this pod has yet to follow it: nobody knows where the event is, if it is stored"
+"""Its number may be another event's: no position is made of it."""
+
 SAID_MAX = 100
 """Problems that are remembered so that each is logged once while it lasts."""
 
@@ -146,14 +149,23 @@ class Source:
 
     async def publish(
         self, subject: str, data: bytes, name: str | None = None, message_id: str | None = None
-    ) -> tuple[int, bool]:
-        """Publishes an event; returns its sequence and whether it is a duplicate. Raises JetStreamError.
+    ) -> tuple[Position, bool]:
+        """Publishes an event; returns its position and whether it is a duplicate. Raises JetStreamError.
 
-        Core NATS knows neither: there the sequence is that of the head.
+        Core NATS knows neither: there the position is that of the head.
         """
-        if self.jetstream is not None:
-            return await self.jetstream.publish(subject, data, name, message_id)
-        return await self._core.publish(self.nc, subject, data, name), False
+        own = self.hub.log
+        if self.jetstream is None:
+            return Position(own.epoch, await self._core.publish(self.nc, subject, data, name)), False
+        epoch, head = own.epoch, own.head
+        seq, duplicate = await self.jetstream.publish(subject, data, name, message_id)
+        # The acknowledgement does not name the stream's incarnation. A reading that was asked for after it does: what is
+        # still the one that the log knew before has been so all the time.
+        after = await self.jetstream.state()
+        if after.epoch != epoch or (seq <= head and not duplicate):
+            self.doubt()
+            raise JetStreamError(STREAM_CHANGED)
+        return Position(epoch, seq), duplicate
 
     # The connection
 

@@ -114,6 +114,27 @@ async def test_the_page_clicked_through(tab: WebDriver, page_pod: Pod, publisher
     assert not console(tab)
 
 
+async def test_the_page_runs_no_script_but_its_own(tab: WebDriver, page_pod: Pod) -> None:
+    """Whatever finds a way into it: the browser refuses, and says so. Its own script has run, or there would be no tab."""
+    for script in (
+        "const script = document.createElement('script'); script.textContent = 'window.stranger = 1'",
+        "const script = document.createElement('script'); script.src = 'data:text/javascript,window.stranger=1'",
+    ):
+        tab.execute_script(f"{script}; document.body.append(script)")
+    tab.execute_script("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.stranger = 1\">')")
+    refusals: list[str] = []
+
+    def refused(_: WebDriver) -> bool:
+        refusals.extend(str(line["message"]) for line in console(tab))
+        return len(refusals) >= 3
+
+    WebDriverWait(tab, PATIENCE).until(refused)
+    assert all("Content Security Policy" in refusal for refusal in refusals), refusals
+    assert tab.execute_script("return window.stranger") is None
+    by_id(tab, "connect").click()
+    state_is(tab, "open")
+
+
 async def test_the_page_by_keyboard_alone(tab: WebDriver, page_pod: Pod) -> None:
     tab_to(tab, "subjects")
     press(tab, Keys.ENTER)

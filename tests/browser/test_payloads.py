@@ -8,8 +8,8 @@ from nats.aio.client import Client as Nats
 from tests.browser.control import OpenPage
 from tests.browser.engines import Engine
 from tests.browser.front import Front
+from tests.fuzz.effort import SEED
 from tests.fuzz.events import publish, sequence
-from tests.fuzz.test_sockets import SEED
 from tests.harness import Client, Pod
 
 pytestmark = pytest.mark.browser

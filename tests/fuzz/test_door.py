@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.door import House, Outcome, Witness
+from tests.fuzz.effort import examples
 from tests.fuzz.grammar import ENDS, HEADERS, INSERTS, METHODS, TARGETS, VERSIONS, Piece, pieces, stream
 
 PLAIN = b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
@@ -102,7 +103,7 @@ def test_a_visitor_who_leaves_before_his_answer_is_no_error(pair: Pair, behind: 
     assert not pair.house.defects
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_no_request_is_read_in_two_ways(pair: Pair, rng: Random) -> None:
     """Requests by the grammar, mutated, one after another, in packets of any size."""

@@ -9,8 +9,8 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
+from tests.fuzz.effort import SEED
 from tests.fuzz.events import NAMES, Sent, publish, sequence
-from tests.fuzz.test_sockets import SEED
 from tests.harness import Client, Pod, until
 from tests.sse_parser import Message
 

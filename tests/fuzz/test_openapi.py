@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from ssecast.dev import EmbeddedNats
-from tests.fuzz.test_sockets import SEED, Watched
+from tests.fuzz.effort import SEED, examples
+from tests.fuzz.test_sockets import Watched
 from tests.harness import PATIENCE, Pod
+from tests.issuer import signer
 
-EXAMPLES = 50
+EXAMPLES = examples(50)
+PATIENT_SECONDS = 2 * PATIENCE * max(1, EXAMPLES // 50)
+ES = signer("ES256")
 SCHEMATHESIS = [
     str(Path(sys.executable).with_name("schemathesis")),
     "run",
@@ -31,7 +35,7 @@ async def explored(url: str, folder: Path, *options: str) -> tuple[int, str]:
     """Runs schemathesis against a server; its exit code and what it says."""
     command = [*SCHEMATHESIS, *options, f"{url}/openapi.json"]
     done = await asyncio.to_thread(
-        subprocess.run, command, cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE
+        subprocess.run, command, cwd=folder, capture_output=True, text=True, timeout=PATIENT_SECONDS
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -45,6 +49,40 @@ async def test_the_public_port_answers_as_its_description_says(
     code, said = await explored(pod.url, tmp_path, "--exclude-path=/events")
     assert code == 0, said
     assert not Watched(pod).complaints
+
+
+@pytest.mark.parametrize("with_token", [True, False], ids=["with a token", "without"])
+async def test_where_tokens_are_asked_for_the_public_port_answers_as_its_description_says(
+    nats_server: EmbeddedNats, make_pod: Callable[..., Pod], tmp_path: Path, with_token: bool
+) -> None:
+    """Of who may publish, and of who has no token; what is described as closed is closed without one."""
+    key = tmp_path / "key.pem"
+    key.write_bytes(ES.pem)
+    pod = await make_pod(nats_server.url, publish="true", page="true", jwt_key_file=key, jwt_query="token").start()
+    token = ES.grant(["events.>"], ["events.>"])
+    header = [f"--header=Authorization: Bearer {token}"] if with_token else []
+    code, said = await explored(pod.url, tmp_path, "--exclude-path=/events", *header)
+    assert code == 0, said
+    assert not Watched(pod).complaints
+    assert (pod.metric('ssecast_access_denied_total{reason="missing"}') > 0) or with_token
+    assert (pod.metric("ssecast_events_received_total") > 0) is with_token, "something was published, with a token only"
+
+
+async def test_where_orders_must_be_signed_the_admin_port_answers_as_its_description_says(
+    nats_server: EmbeddedNats, make_pod: Callable[..., Pod], tmp_path: Path
+) -> None:
+    """None of them is signed, and so none is carried out; the pod is read by everybody as before."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a token of sixteen characters or more\n")
+    pod = await make_pod(nats_server.url, admin_token_file=tokens).start()
+    # The guard stands in front of everything: what is not signed gets no further, not even to a 405.
+    checks = "--exclude-checks=positive_data_acceptance,unsupported_method"
+    code, said = await explored(f"http://127.0.0.1:{pod.admin_port}", tmp_path, checks)
+    assert code == 0, said
+    assert not Watched(pod).complaints
+    assert pod.metric('ssecast_orders_refused_total{reason="unsigned"}') > 0
+    assert not any(pod.metric(f'ssecast_orders_total{{order="{order}"}}') for order in ("drain", "undrain", "shed"))
+    assert pod.admin("GET", "/readyz") == (200, {"ready": True})
 
 
 async def test_the_admin_port_answers_as_its_description_says(

@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from ssecast.dev import EmbeddedNats
+from tests.fuzz.effort import SEED, examples
 from tests.fuzz.rawnats import RawNats
-from tests.fuzz.test_sockets import SEED, Watched
+from tests.fuzz.test_sockets import Watched
 from tests.harness import Client, Pod, until
 
 V = b"NATS/1.0"
@@ -154,7 +155,7 @@ async def test_no_message_stops_a_pod(
     pod = await make_pod(nats_server.url, stream=stream).start()
     narrow = await Client.open(pod.port, "/events?subject=events.good")
     wide = await Client.open(pod.port, "/events?format=json")
-    good = await publish(raw, handmade() + drawn(Random(SEED), 200))
+    good = await publish(raw, handmade() + drawn(Random(SEED), examples(200)))
     assert await narrow.has(len(good)) == good
     await until(lambda: len([1 for event in wide.events if '"events.good"' in event.data]) == len(good), "all of them")
     undisturbed(pod)
@@ -172,7 +173,7 @@ async def test_what_is_strange_in_a_stream_is_read_again_and_again(
     """A pod that starts above it gets warm, and a resume through it gets everything from JetStream."""
     first = await make_pod(nats_server.url).start()
     start = first.admin("GET", "/load")[1]["position"]
-    good = await publish(raw, handmade() + drawn(Random(SEED + 1), 100))
+    good = await publish(raw, handmade() + drawn(Random(SEED + 1), examples(100)))
     later = await make_pod(nats_server.url, log_max_events=20).start()
     resumed = await Client.open(later.port, "/events?subject=events.good", last_event_id=start)
     assert await resumed.has(len(good)) == good

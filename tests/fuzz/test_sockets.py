@@ -1,11 +1,7 @@
-"""Raw bytes on the sockets of a real pod, at random with a seed: it stays up, leaks nothing, and the others see nothing.
-
-FUZZ_SECONDS sets how long the run takes, FUZZ_SEED what it sends.
-"""
+"""Raw bytes on the sockets of a real pod, at random with a seed: it stays up, leaks nothing, and the others see nothing."""
 
 import asyncio
 import contextlib
-import os
 import re
 import socket
 import struct
@@ -19,11 +15,9 @@ from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from ssecast.visitors import BODY_SECONDS
+from tests.fuzz.effort import SECONDS, SEED
 from tests.fuzz.grammar import pieces, stream
 from tests.harness import PATIENCE, Client, Pod, until
-
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
-SEED = int(os.environ.get("FUZZ_SEED", "5"))
 
 ATTACKERS = 16
 SHOWN_CHARS = 800

@@ -137,6 +137,24 @@ async def test_who_has_no_right_token_is_told_so_before_a_stream_opens(start: St
     assert pod.admin("GET", "/load")[1]["refused_total"] == 0, "no demand that more pods could meet"
 
 
+@pytest.mark.parametrize("path", ["/events", "/events#"], ids=["at the door", "by uvicorn"])
+async def test_streams_are_counted_by_who_the_token_is_for_and_not_by_address(start: StartPod, path: str) -> None:
+    """One person with two tokens is one client, two people behind one address are two."""
+    pod = await start(max_streams_per_client=1)
+    ann, ann_again = (bearer("events.>", sub="ann", exp=time.time() + seconds) for seconds in (600, 700))
+    assert ann != ann_again
+    await opened(pod, path, Authorization=ann)
+    refused = await Client.open(pod.port, path, Authorization=ann_again)
+    await until(lambda: refused.ended, "the refusal")
+    assert (refused.status, refused.events) == (200, [])
+    assert (await ask(pod, "GET", path, Authorization=ann_again)).status == 429
+    bob = await opened(pod, path, Authorization=bearer("events.>", sub="bob"))
+    assert pod.load["refused_by_reason"]["client"] == 2
+    await bob.close()
+    await until(lambda: pod.load["streams"] == 1, "bob's slot back")
+    await opened(pod, path, Authorization=bearer("events.>", sub="bob"))
+
+
 async def test_what_needs_no_token_is_served_without_one(start: StartPod) -> None:
     pod = await start(page="true")
     for path in ("/", "/ssecast.js", "/info", "/openapi.json"):
@@ -263,6 +281,24 @@ async def test_while_the_address_fails_known_keys_are_good_and_unknown_ones_are_
     assert pod.admin("GET", "/readyz")[0] == 200
     keys.status, keys.body = 200, jwks(ES, NEW)
     await until(lambda: _is(200, pod, "HEAD", "/events", Authorization=unknown), "the new key")
+
+
+async def test_strangers_with_made_up_keys_keep_nobody_from_a_key_that_is_new(start: StartPod, keys: KeyServer) -> None:
+    """They use up what the address may be asked. Who comes with the new key then is told to come back, and let in soon."""
+    pod = await start(jwks_url=keys.url, publish="true")
+    made_up = bearer("events.>", of=signer("ES256", kid="made up", number=2))
+    told: list[Answer] = []
+    while not told or told[-1].status == 401:
+        told.append(await ask(pod, "GET", "/events", Accept="text/event-stream", Authorization=made_up))
+    assert (told[0].status, told[-1].status) == (401, 200), "known not to be there, and nobody knows"
+    keys.body = jwks(ES, NEW)
+    new = bearer("events.>", of=NEW, publish=("events.>",))
+    browser = await ask(pod, "GET", "/events", Accept="text/event-stream", Authorization=new)
+    assert browser.status == 200
+    assert browser.body.startswith("retry: ")
+    publish = await ask(pod, "POST", "/publish/events.x", b"x", Authorization=new)
+    assert (publish.status, publish.headers["retry-after"]) == (503, "5")
+    await until(lambda: _is(200, pod, "HEAD", "/events", Authorization=new), "the new key")
 
 
 async def test_a_slow_address_keeps_nobody_waiting_but_those_who_need_it(
@@ -496,6 +532,10 @@ async def test_the_page_may_load_and_be_loaded_by_nothing_else(start: StartPod) 
     headers = (await ask(await start(page="true"), "GET", "/")).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
+    for kind, own in (("script-src", "'self' "), ("style-src", "")):
+        assert re.fullmatch(own + r"'sha256-[A-Za-z0-9+/]{43}='", policy[kind]), (
+            "its own, and nothing that is brought in"
+        )
     assert policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == "'none'"
     assert policy["base-uri"] == "'none'"

@@ -112,6 +112,47 @@ async def test_a_client_that_knows_of_the_new_stream_before_its_pod_does_is_told
     assert [gap["reason"] for gap in other.gaps] == ["epoch"]
 
 
+async def test_a_position_that_is_given_to_a_publisher_is_that_of_its_event(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Publisher
+) -> None:
+    """Whenever the stream was made anew: before the pod has noticed, the number alone would name another event."""
+    pod = await make_pod(nats_server.url, publish="true").start()
+    jetstream = publisher.client.jetstream()
+    config = (await jetstream.stream_info("ssecast")).config
+    doubts = 0
+    for turn in range(4):
+        await publisher.publish(5)
+        await until(lambda: pod.load["position"].endswith("-5"), "the pod at the head")
+        await jetstream.delete_stream("ssecast")
+        await jetstream.add_stream(config)
+        await publisher.publish(3 if turn % 2 else 6)  # short of the old head, or past it
+        told = await asyncio.to_thread(publish_until_stored, pod, f"event {turn}".encode())
+        doubts += len(told) - 1
+        assert all(status == 503 for status, _ in told[:-1])
+        reader = await Client.open(
+            pod.port, "/events?subject=events.http", last_event_id=before(told[-1][1]["position"])
+        )
+        assert (await reader.has(1), reader.last_id) == ([f"event {turn}"], told[-1][1]["position"])
+        assert not reader.gaps
+        await jetstream.delete_stream("ssecast")
+        await until(lambda: pod.load["position"].endswith("-0"), "a new stream")
+    assert doubts > 0, "the pod was always faster: nothing was tried"
+
+
+def publish_until_stored(pod: Pod, body: bytes) -> list[tuple[int, Any]]:
+    """The answers to an event that is sent again, with its key, until it is stored."""
+    told: list[tuple[int, Any]] = []
+    while not told or told[-1][0] == 503:
+        told.append(pod.request("POST", "/publish/events.http", body, headers={"idempotency-key": body.decode()}))
+    assert told[-1][0] == 202
+    return told
+
+
+def before(position: str) -> str:
+    epoch, seq = position.split("-")
+    return f"{epoch}-{int(seq) - 1}"
+
+
 @pytest.mark.parametrize(
     ("purge", "gap"),
     [({}, True), ({"subject": "events.odd"}, False), ({"seq": 15}, True), ({"seq": 10}, False)],

@@ -58,6 +58,24 @@ async def test_others_get_503_with_retry_after_and_so_do_browsers_where_it_is_as
 
 
 @ways
+async def test_a_pod_that_drains_sends_new_clients_elsewhere(
+    nats_server: EmbeddedNats, make_pod: MakePod, way: str
+) -> None:
+    pod = await make_pod(nats_server.url).start()
+    first = await Client.open(pod.port)
+    assert pod.admin("POST", "/drain", {"window_seconds": 3600})[0] == 202
+    head, _, body = (await exchange(pod.port, *WAYS[way](STREAM))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert re.fullmatch(rb"retry: \d+\n\n: draining, come back\n\n", body)
+    head, _, body = (await exchange(pod.port, *WAYS[way](CURL))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert re.search(rb"\r\nretry-after: [1-9]\d*\r\n", head)
+    assert "draining" in json.loads(body)["detail"]
+    assert pod.load["refused_by_reason"]["draining"] == 2
+    assert not first.ended
+
+
+@ways
 async def test_one_client_cannot_take_all_streams(nats_server: EmbeddedNats, make_pod: MakePod, way: str) -> None:
     pod = await make_pod(nats_server.url, max_streams_per_client=2).start()
     first, second = await Client.open(pod.port), await Client.open(pod.port)

@@ -11,9 +11,10 @@ from nats.aio.msg import Msg
 
 from ssecast.channel import Bytes, Want
 from ssecast.dev import EmbeddedNats
+from ssecast.feed import Delivery
 from ssecast.hub import Hub
 from ssecast.log import EventLog
-from ssecast.resume import SEGMENTS_MAX, ResumeOptions
+from ssecast.resume import SEGMENTS_MAX, Backfill, ResumeOptions
 from tests.harness import until
 from tests.integration.test_source import Rig, Stream, config_of, numbers, publish, relay_to, send
 
@@ -311,6 +312,59 @@ async def test_backfills_that_fill_the_memory_are_taken_from_their_slow_readers(
             if not stream.closed:
                 stream.read_on(rig.hub)
                 await stream.has([text.zfill(LARGE) for text in numbers(seq + 1, 100)])
+
+
+async def test_where_memory_is_short_there_is_one_backfill_at_a_time(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """Those that others read slowly go first, and the next one is made all the same."""
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100, size=LARGE)
+        for seq in (3, 2, 1):
+            await held(rig, seq)
+        assert len(rig.resumer._segments) == 3
+        rig.resumer.memory.is_short = True
+        quick = rig.open(rig.at(0))
+        await quick.has([text.zfill(LARGE) for text in numbers(1, 100)])
+        assert len(rig.resumer._segments) == 1
+        await until(lambda: rig.hub.closed["slow"] == 3, "the slow ones to end")
+
+
+async def test_while_memory_is_critical_resumes_wait_and_backfills_are_given_back(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """One that is being fetched ends; who waits is told of no gap, and goes on when there is memory again."""
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100, size=LARGE)
+        await held(rig, 50)
+        rig.resumer.memory.is_critical = True
+        rig.resumer.give_back()
+        assert not rig.resumer._segments
+        waiting = rig.open(rig.at(0))
+        await until(lambda: rig.resumer._stuck, "the resume to wait")
+        rig.resumer.memory.is_critical = False
+        await waiting.has([text.zfill(LARGE) for text in numbers(1, 100)])
+        assert not waiting.gaps
+
+
+async def test_a_backfill_ends_where_memory_becomes_critical_and_is_begun_again(
+    nats_server: EmbeddedNats, publisher: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Rig(nats_server.url, log=10) as rig:
+        await filled(rig, publisher, 100)
+        take, memory = Backfill._take, rig.resumer.memory
+
+        async def take_until_critical(backfill: Backfill, delivery: Delivery) -> None:
+            memory.is_critical = delivery.event.seq == 50
+            await take(backfill, delivery)
+
+        monkeypatch.setattr(Backfill, "_take", take_until_critical)
+        waiting = rig.open(rig.at(0))
+        await until(lambda: rig.resumer._stuck, "the resume to wait")
+        monkeypatch.undo()
+        memory.is_critical = False
+        await waiting.has(numbers(1, 100))
+        assert not waiting.gaps
 
 
 async def test_streams_that_wait_for_their_next_backfill_hold_on_to_none(

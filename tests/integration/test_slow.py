@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ssecast.log import EventLog
 from ssecast.pump import Pump
 from ssecast.sockets import Flusher, bind, bound_streams
 from ssecast.stream import Connection
-from tests.harness import Client, Pod, until
+from tests.harness import Client, Pod, Relay, until
 from tests.peers import BEGUN, STREAM, Peer, unsent_bytes
 
 MakePod = Callable[..., Pod]
@@ -93,6 +94,67 @@ async def test_with_skip_a_reader_that_wakes_up_is_told_what_it_missed_and_goes_
     assert pod.metric('ssecast_gaps_total{reason="slow"}') == 1
 
 
+async def test_who_reads_nothing_for_the_stall_time_is_closed_and_resumes_by_its_id(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    """Though the log holds all that it has missed; and nobody else waits for it."""
+    pod = await make_pod(nats_server.url, stall_seconds=1, client_buffer_bytes=8192, heartbeat_seconds=60).start()
+    fast, paused = await Client.open(pod.port), await Client.open(pod.port, receive_buffer=4096)
+    await until(lambda: bool(paused.last_id), "the first block")
+    paused.pause()
+    for number in range(100):
+        await publisher.publish("events.x", b"%d " % number + PAYLOAD)
+    sent = await fast.has(100)
+    await until(lambda: pod.load["closed_total"]["stalled"] == 1, "its end")
+    assert {reason: count for reason, count in pod.load["closed_total"].items() if count} == {"stalled": 1}
+    assert not fast.ended
+    paused.go_on()  # to what has come as far as its own sockets
+    await until(lambda: paused.ended, "the end")
+    assert len(paused.data) < 100
+    assert not paused.complete, "no farewell fits into a socket that is full"
+    again = await Client.open(pod.port, last_event_id=paused.last_id)
+    assert paused.data + await again.has(100 - len(paused.data)) == sent
+    assert not again.gaps
+    assert pod.metric('ssecast_resumes_total{result="memory"}') == 1
+
+
+def told(client: Client, breaks: int) -> bool:
+    return len(client.gaps) == breaks
+
+
+async def test_who_reads_nothing_through_several_breaks_is_told_one_gap_when_it_reads_again(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    """From the last event that it was sent to where the last break has led; everybody else was told each of them."""
+    relay = await Relay(nats_server.port).start()
+    pod = await make_pod(
+        f"nats://127.0.0.1:{relay.port}", stream="", client_buffer_bytes=8192, heartbeat_seconds=60, stall_seconds=60
+    ).start()
+    fast, paused = await Client.open(pod.port), await Client.open(pod.port, receive_buffer=4096)
+    await until(lambda: bool(paused.last_id), "the first block")
+    paused.pause()
+    for number in range(60):
+        await publisher.publish("events.x", b"%d " % number + PAYLOAD)
+    sent = await fast.has(60)
+    for breaks in (1, 2, 3):
+        relay.cut()
+        await until(partial(told, fast, breaks), "the break")
+        await until(lambda: pod.admin("GET", "/readyz") == (200, {"ready": True}), "the pod to follow NATS again")
+        await publisher.publish("events.x", b"after break %d" % breaks)
+        await fast.has(60 + breaks)
+    paused.go_on()
+    await until(lambda: paused.data[-1:] == ["after break 3"], "the newest event")
+    [gap] = paused.gaps
+    read = len(paused.data) - 1
+    assert 0 < read < 60
+    assert paused.data[:-1] == sent[:read]
+    assert gap["requested"] == paused.events[read].id, "after the last event that it has read"
+    assert (gap["reason"], gap["next"]) == ("disconnected", fast.gaps[-1]["next"])
+    assert not paused.ended
+    assert pod.metric('ssecast_breaks_total{reason="disconnected"}') == 3
+    await relay.stop()
+
+
 class Server:
     """A hub whose streams are Connections on real sockets in this process, so that user space can be looked into."""
 
@@ -105,7 +167,7 @@ class Server:
 
     async def start(self) -> int:
         [sock] = bind("127.0.0.1", 0, 100)
-        bound_streams(sock, self.hub.options.batch_bytes, 30.0)
+        bound_streams(sock, self.hub.options.batch_bytes)
         self.pump.start(self.hub)
         self._server = await self.loop.create_server(lambda: Opener(self), sock=sock)
         port: int = sock.getsockname()[1]

@@ -481,18 +481,36 @@ async def test_lag_is_told_while_there_is_any(nats_server: EmbeddedNats, publish
     assert told == [("events.x", {"traceparent": "00-a-b-01"})]
 
 
-async def test_publishing_returns_the_sequence_and_knows_duplicates(nats_server: EmbeddedNats) -> None:
+async def test_publishing_returns_the_position_and_knows_duplicates(nats_server: EmbeddedNats) -> None:
     """The acknowledgement's sequence is the event's; the same message id again is the same event."""
     async with Rig(nats_server.url) as rig:
         await rig.ready()
-        assert await rig.source.publish("events.x", b"1", "price", "key") == (1, False)
-        assert await rig.source.publish("events.x", b"1", "price", "key") == (1, True)
+        first = Position(rig.hub.log.epoch, 1)
+        assert await rig.source.publish("events.x", b"1", "price", "key") == (first, False)
+        assert await rig.source.publish("events.x", b"1", "price", "key") == (first, True)
         with pytest.raises(JetStreamError, match="no stream stores"):
             await rig.source.publish("elsewhere", b"1")
         await asyncio.to_thread(nats_server.stop)
         await until(lambda: bool(rig.source.problem), "the connection to break")
         with pytest.raises(JetStreamError, match="not connected"):
             await rig.source.publish("events.x", b"2")
+
+
+async def test_no_position_is_given_for_an_event_of_a_stream_that_was_rewound(
+    nats_server: EmbeddedNats, publisher: Nats
+) -> None:
+    """Its number is one that the log knows as another event's; the doubt makes the source look, and then there is one."""
+    async with Rig(nats_server.url) as rig:
+        await rig.ready()
+        stream = rig.open()
+        await publish(publisher, 1, 3)
+        await stream.has(numbers(1, 3))
+        rig.hub.advance(10)  # as if this pod had seen more than the stream has now
+        with pytest.raises(JetStreamError, match="made anew or rewound"):
+            await rig.source.publish("events.x", b"4")
+        await stream.has(numbers(1, 4))
+        assert stream.reasons == ["rewound"]
+        assert await rig.source.publish("events.x", b"5") == (Position(rig.hub.log.epoch, 5), False)
 
 
 async def test_core_mode_breaks_when_the_connection_does(nats_server: EmbeddedNats, publisher: Nats) -> None:

@@ -10,7 +10,7 @@ from ssecast.log import FRAME_OVERHEAD, EventLog
 
 
 def cost(frame: Frame) -> int:
-    return len(frame.wire) + FRAME_OVERHEAD
+    return len(frame.wire) + FRAME_OVERHEAD + (len(frame._json) if frame._json else 0)
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -42,6 +42,25 @@ class LogMachine(RuleBasedStateMachine):
         while len(self.model) > limits.max_events or (
             len(self.model) > 1 and sum(map(cost, self.model)) > limits.max_bytes
         ):
+            self.floor = self.model.pop(0).seq
+            self.evicted += 1
+
+    @rule(at=st.integers(0, 9))
+    def wrap(self, at: int) -> None:
+        """Somebody asks for the second form: the log grows by it, as far as an eighth above its bound."""
+        if not self.model:
+            return
+        frame, before = self.model[at % len(self.model)], self.log.bytes
+        was_there = frame._json is not None
+        size = len(frame.json_wire)
+        fits = before + size <= self.log.max_bytes + self.log.max_bytes // 8
+        assert (frame._json is not None) is (was_there or fits)
+
+    @rule(share=st.floats(0.5, 1.0))
+    def trim(self, share: float) -> None:
+        self.log.max_bytes = max(1, int(self.log.max_bytes * share))
+        self.log.trim()
+        while len(self.model) > 1 and sum(map(cost, self.model)) > self.log.max_bytes:
             self.floor = self.model.pop(0).seq
             self.evicted += 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
@@ -89,6 +90,8 @@ class Reader:
 
     def __init__(self, client: httpx.AsyncClient, path: str) -> None:
         self.events: list[Message] = []
+        self.arrived: list[float] = []
+        """When each of the events came, on the monotonic clock."""
         self.opened = self.comments = 0
         self.retry_ms = FIRST_RETRY_MS
         self.last_id = ""
@@ -160,6 +163,7 @@ class Reader:
         parser, comments = EventStreamParser(), self.comments
         async for piece in pieces:
             self.events += parser.feed(piece)
+            self.arrived += [time.monotonic()] * (len(self.events) - len(self.arrived))
             self.last_id = parser.last_id or self.last_id
             self.comments = comments + parser.comments
             self.retry_ms = self.retry_ms if parser.retry is None else parser.retry

@@ -1,6 +1,9 @@
 """Streams through each proxy as documented: at once, unchanged, however long nothing happens, many on one connection."""
 
+import statistics
+import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from nats.aio.client import Client as Nats
@@ -8,6 +11,7 @@ from nats.aio.client import Client as Nats
 from tests.harness import Client, until
 from tests.proxies.impostor import Habit
 from tests.proxies.proxy import Proxy
+from tests.proxies.reader import Reader
 from tests.proxies.site import Site
 
 MakeSite = Callable[..., Site]
@@ -15,12 +19,20 @@ MakeSite = Callable[..., Site]
 SILENT_SECONDS = 2
 """What every limit on silence is set to where a test waits for it."""
 
+LAG_SECONDS = 0.1
+"""How much later than straight from a pod something may come, in the median of several, taken side by side."""
+
 MANY = 40
 """Streams of one browser: six times as many as HTTP/1.1 would let it have."""
 
 
+def arrivals(reader: Client | Reader) -> list[float]:
+    """When the events of publishers came."""
+    return [at for event, at in zip(reader.events, reader.arrived, strict=True) if event.name != "position"]
+
+
 async def test_each_event_arrives_before_the_next_one_is_published(lasting_site: Site, publisher: Nats) -> None:
-    """And the first block before any: nothing on the way collects."""
+    """And soon after one that comes straight from a pod, and the first block before any: nothing on the way collects."""
     pod = lasting_site.pods[0]
     direct = await Client.open(pod.port, host=pod.address)
     readers = [lasting_site.browser(http2=http2).read() for http2 in (True, False)]
@@ -33,6 +45,31 @@ async def test_each_event_arrives_before_the_next_one_is_published(lasting_site:
             await reader.has(number)
     assert all(reader.data == direct.data for reader in readers)
     assert [reader.version for reader in readers] == ["HTTP/2", "HTTP/1.1"]
+    for reader in readers:
+        behind = [there - here for here, there in zip(arrivals(direct), arrivals(reader), strict=True)]
+        assert statistics.median(behind) < LAG_SECONDS, behind
+
+
+def began(client: Client) -> bool:
+    return bool(client.arrived)
+
+
+@pytest.mark.parametrize("http2", [True, False], ids=["h2", "http/1.1"])
+async def test_the_first_block_comes_soon_after_one_straight_from_a_pod(lasting_site: Site, http2: bool) -> None:
+    """It says where the stream starts, before any event: a proxy that holds it back would hold back all."""
+    pod, browser = lasting_site.pods[0], lasting_site.browser(http2=http2)
+    await browser.read().begins()
+    behind = []
+    for _ in range(9):
+        since = time.monotonic()
+        direct = await Client.open(pod.port, host=pod.address)
+        await until(partial(began, direct), "the first block")
+        asked = time.monotonic()
+        reader = browser.read()
+        await reader.begins()
+        behind.append((reader.arrived[0] - asked) - (direct.arrived[0] - since))
+        await direct.close()
+    assert statistics.median(behind) < LAG_SECONDS, behind
 
 
 async def test_a_stream_comes_as_the_pod_has_sent_it(lasting_site: Site) -> None:

@@ -100,3 +100,51 @@ def test_the_front_of_the_lists_is_cut_now_and_then() -> None:
         log.append(frame(seq))
     assert len(log._frames) == 2
     assert seqs(log, 0, 10**6) == [COMPACT_AT + 1, COMPACT_AT + 2]
+
+
+def wrapped(frame: Frame) -> int:
+    """Has the second form built; returns what that takes."""
+    return len(frame.json_wire)
+
+
+def test_second_forms_count_and_the_oldest_frames_make_room_for_them() -> None:
+    one = len(frame(1, size=100).wire) + FRAME_OVERHEAD
+    log = EventLog(100, 4 * one, "e")
+    frames = [frame(seq, size=100) for seq in (1, 2, 3)]
+    for each in frames:
+        log.append(each)
+    added = sum(wrapped(each) for each in frames)
+    assert added > one, "or nothing would have to go"
+    assert log.bytes == 3 * one + added
+    log.trim()
+    assert (seqs(log, 0, 9), log.floor, log.evicted) == ([2, 3], 1, 1)
+    assert log.bytes == 2 * one + sum(wrapped(each) for each in frames[1:])
+    wrapped(frames[0])
+    log.append(frame(4, size=100))
+    while len(log) > 1:
+        log.append(frame(log.head + 1, size=10 * one))
+    assert log.bytes == len(frame(log.head, size=10 * one).wire) + FRAME_OVERHEAD
+
+
+def test_a_second_form_that_the_log_has_no_room_for_is_built_again_and_not_kept() -> None:
+    """Whoever reads all of it at once must not treble it before the next event comes."""
+    one = len(frame(1, size=1000).wire) + FRAME_OVERHEAD
+    log = EventLog(100, 16 * one, "e")
+    frames = [frame(seq, size=1000) for seq in range(1, 17)]
+    for each in frames:
+        log.append(each)
+    kept = [each.json_wire is each.json_wire for each in frames]
+    assert kept == 3 * [True] + 13 * [False]
+    assert 16 * one < log.bytes <= 18 * one
+    log.trim()
+    assert log.bytes <= 16 * one
+    assert all(wrapped(each) for each in frames)
+
+
+def test_bounds_that_are_drawn_closer_hold_at_the_next_trim() -> None:
+    log = log_of(1, 2, 3)
+    log.max_bytes = 1
+    log.trim()
+    assert seqs(log, 0, 9) == [3]
+    log.start("f", 9)
+    assert log.max_bytes == 1

@@ -4,7 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from ssecast.memory import CRITICAL, HIGH, LOW, STREAM_BYTES, UNLIMITED, Memory, cgroups
+from ssecast.memory import (
+    CRITICAL,
+    HIGH,
+    LOW,
+    PAYLOADS_BYTES,
+    SHARE,
+    STREAM_BYTES,
+    UNLIMITED,
+    Memory,
+    NoRoom,
+    Payloads,
+    cgroups,
+)
 
 MI = 2**20
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -171,3 +183,58 @@ def test_a_limit_that_is_raised_or_taken_away_while_the_pod_runs_is_seen(tree: T
     tree.v2("", "max", 990 * MI)
     memory.look(10)
     assert memory.most_streams == UNLIMITED
+
+
+def test_one_thing_may_have_its_share_of_the_limit(tree: Tree) -> None:
+    memory = tree.memory()
+    assert [memory.bound(size) for size in (64 * MI, 900 * MI)] == [64 * MI, int(SHARE * 1000 * MI)]
+    tree.v2("", "max", 100 * MI)
+    memory.look(0)
+    assert memory.bound(900 * MI) == 900 * MI
+
+
+def test_the_payloads_of_all_publishers_share_their_room_and_give_it_back(tree: Tree) -> None:
+    payloads = Payloads(tree.memory(), MI)
+    with payloads.one() as large, payloads.one() as small:
+        large.add(b"x" * (PAYLOADS_BYTES - 2))
+        small.add(b"y")
+        with pytest.raises(NoRoom, match="bytes"):
+            small.add(b"yy")
+        assert small.data == b"y"
+        assert payloads.held == PAYLOADS_BYTES - 1
+    assert (payloads.held, payloads.refused) == (0, {"bytes": 1})
+
+
+def test_one_payload_of_the_largest_size_always_fits(tree: Tree) -> None:
+    with Payloads(tree.memory(), 2 * PAYLOADS_BYTES).one() as payload:
+        payload.add(b"x" * 2 * PAYLOADS_BYTES)
+
+
+def test_no_payload_begins_while_memory_is_short_and_none_grows_while_it_is_critical(tree: Tree) -> None:
+    memory = tree.memory()
+    payloads = Payloads(memory, MI)
+    with payloads.one() as begun:
+        tree.v2("", 1000 * MI, 900 * MI)
+        memory.look(0)
+        begun.add(b"x")
+        with pytest.raises(NoRoom, match="memory"):
+            payloads.one()
+        tree.v2("", 1000 * MI, 960 * MI)
+        memory.look(0)
+        with pytest.raises(NoRoom, match="memory"):
+            begun.add(b"x")
+    assert (payloads.held, payloads.refused) == (0, {"memory": 2})
+
+
+def test_what_was_freed_is_given_to_the_kernel_when_it_has_been_critical_for_a_look(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    given: list[int] = []
+    monkeypatch.setattr("ssecast.memory.give_to_kernel", lambda: given.append(looks[-1]))
+    memory = tree.memory()
+    tree.v2("", 1000 * MI, 960 * MI)
+    for look in range(1, 15):
+        looks.append(look)
+        memory.look(0)
+    assert given == [2, 12]

@@ -21,7 +21,7 @@ from ssecast.guard import Guard
 from ssecast.histogram import BOUNDS, Histogram
 from ssecast.jetstream import StreamState
 from ssecast.log import EventLog
-from ssecast.memory import Memory
+from ssecast.memory import Memory, Payloads
 from ssecast.metrics import Bounds, Metrics
 from ssecast.signature import Reason
 from ssecast.visitors import Visitors
@@ -54,6 +54,8 @@ NAMES = {
     "connections": "gauge",
     "connections_opened": "counter",
     "connections_closed": "counter",
+    "publishing_bytes": "gauge",
+    "publishes_refused": "counter",
     "memory_limit_bytes": "gauge",
     "memory_used_bytes": "gauge",
     "access_denied": "counter",
@@ -130,8 +132,17 @@ class Fixture:
     def __init__(self) -> None:
         self.hub, self.pump, self.source, self.access = FakeHub(), FakePump(), FakeSource(), FakeAccess()
         self.visitors, self.memory, self.guard = Visitors(), Memory([]), Guard("uid-1", None)
+        self.payloads = Payloads(self.memory, 1000)
         self.metrics = Metrics(
-            self.hub, self.pump, self.source, self.guard, self.access, Bounds(100, 66.0), self.visitors, self.memory
+            self.hub,
+            self.pump,
+            self.source,
+            self.guard,
+            self.access,
+            Bounds(100, 66.0),
+            self.visitors,
+            self.memory,
+            self.payloads,
         )
 
     def families(self) -> dict[str, Metric]:
