@@ -4,24 +4,30 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from signal import SIGKILL, SIGTERM
+from signal import SIGTERM
 
 import nats.errors as nats_errors
 
-from loadtest.chaos.plan import Fault
+from loadtest.chaos.plan import FAREWELL_SECONDS, Fault
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.publisher import now_ms
 from loadtest.chaos.stage import KEPT_SECONDS, SETTLE_SECONDS, Stage, copy_store
 from loadtest.chaos.truth import Era
 
-ROOM_SHARE = 0.1
-"""Of the clients: what a pod that is full has room for."""
+ROOM_SHARE = 0.02
+"""Of the clients: what a pod that is soon full has room for."""
 
 FULL_SHARE = 0.4
 """Of the others' streams, that are to find it full."""
 
-BURST_SECONDS = 15
-"""A burst is what would be published in so long."""
+BURST_SECONDS, BURST_LEAST = 15, 300
+"""A burst is what would be published in so long; with fewer events it would disappear in the sockets' buffers."""
+
+PEOPLED_SECONDS = 10.0
+"""A fault waits so long, at most, for somebody whom it can hit: others may have just cut all streams."""
+
+CROWD_SHARE = 0.6
+"""Of the clients: so many with an open stream are enough."""
 
 SHORT_SECONDS = 1.0
 """How long the stream keeps events while it grows empty."""
@@ -40,8 +46,8 @@ class Unsettled(RuntimeError):
 async def kill(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        streams = _streams(pod)
-        await pod.stop(SIGKILL)
+        await _peopled(pod)
+        streams = await pod.kill()
         await asyncio.sleep(fault.seconds)
         await pod.start(ready=False)
     return f"{streams} streams"
@@ -50,7 +56,8 @@ async def kill(stage: Stage, fault: Fault) -> str:
 async def stop(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        streams = _streams(pod)
+        await _peopled(pod)
+        streams = pod.streams
         await pod.stop(SIGTERM)
         await pod.start(ready=False)
     return f"{streams} streams"
@@ -60,7 +67,8 @@ async def drain(stage: Stage, fault: Fault) -> str:
     """With a window of twice the length first, which is then cut short: asked again, a drain is that of the new window."""
     pod, window = stage.pods[fault.pod], stage.options.window_seconds
     async with pod.turn:
-        streams = _streams(pod)
+        await _peopled(pod)
+        streams = pod.streams
         await pod.ask("POST", "/drain", {"window_seconds": window * 2})
         try:
             await asyncio.sleep(window / 2)
@@ -77,6 +85,7 @@ async def freeze(stage: Stage, fault: Fault) -> str:
         pod.freeze()
         try:
             await asyncio.sleep(fault.seconds)
+            pod.note_frozen()
         finally:
             pod.thaw()
     return f"for {fault.seconds:.1f} s"
@@ -86,6 +95,7 @@ async def behind(stage: Stage, fault: Fault) -> str:
     """Streams of its neighbours come to a pod that has not seen yet what they have."""
     pod, relay = stage.pods[fault.pod], stage.relays[fault.pod]
     async with pod.turn:
+        await _crowded(stage)
         relay.stand_still()
         try:
             await asyncio.sleep(fault.seconds / 3)
@@ -97,26 +107,26 @@ async def behind(stage: Stage, fault: Fault) -> str:
 
 
 async def full(stage: Stage, fault: Fault) -> str:
+    """By settings that it takes while it runs. Those who have a stream keep it; whoever comes beyond that is sent away."""
     pod, room = stage.pods[fault.pod], stage.part_of(ROOM_SHARE)
     before = pod.settings["max_streams"]
     async with pod.turn:
+        await _crowded(stage)
+        await pod.sample()
         try:
-            await pod.stop(SIGTERM)
-            pod.settings["max_streams"] = room
-            await pod.start()
+            await pod.change(max_streams=pod.streams + room)
             closed = await _shed_beside(stage, pod, FULL_SHARE)
             await asyncio.sleep(fault.seconds)
         finally:
-            pod.settings["max_streams"] = before
-        await pod.stop(SIGTERM)
-        await pod.start(ready=False)
-    return f"room for {room} streams, {closed} streams shed by the others"
+            await pod.change(max_streams=before)
+    return f"room for {room} more streams, {closed} streams shed by the others"
 
 
 async def overflow(stage: Stage, fault: Fault) -> str:
     """While it takes the burst in many small pieces, streams come to it that have seen all of it."""
-    pod, count = stage.pods[fault.pod], int(stage.options.rate * BURST_SECONDS)
+    pod, count = stage.pods[fault.pod], _burst(stage)
     async with pod.turn:
+        await _crowded(stage)
         pod.freeze()
         try:
             stage.publisher.burst(count)
@@ -131,6 +141,7 @@ async def overflow(stage: Stage, fault: Fault) -> str:
 
 
 async def shed(stage: Stage, fault: Fault) -> str:
+    await _crowded(stage)
     return f"{await _shed(stage, stage.pods, fault.share)} streams"
 
 
@@ -150,28 +161,31 @@ async def reload(stage: Stage, fault: Fault) -> str:
 
 async def stall(stage: Stage, fault: Fault) -> str:
     """A burst fills their sockets, and those of the proxy."""
+    await _crowded(stage)
     count = await stage.clients.stall(stage.part_of(fault.share / 2), fault.seconds, fault.seed)
     await asyncio.sleep(fault.seconds / 4)
-    stage.publisher.burst(burst := int(stage.options.rate * BURST_SECONDS))
+    stage.publisher.burst(burst := _burst(stage))
     await asyncio.sleep(fault.seconds * 3 / 4)
     return f"{count} clients for {fault.seconds:.0f} s, and {burst} events at once"
 
 
 async def reset(stage: Stage, fault: Fault) -> str:
+    await _crowded(stage)
     return f"{await stage.clients.reset(stage.part_of(fault.share), fault.seed)} clients"
 
 
 async def blackout(stage: Stage, fault: Fault) -> str:
-    for pod in stage.pods:
+    pods = stage.pods if fault.hard else stage.pods[1:]
+    for pod in pods:
         await pod.turn.acquire()
     try:
-        await asyncio.gather(*(pod.stop(SIGKILL) for pod in stage.pods))
+        streams = sum(await asyncio.gather(*(pod.kill() for pod in pods)))
         await asyncio.sleep(fault.seconds)
-        await asyncio.gather(*(pod.start(ready=False) for pod in stage.pods))
+        await asyncio.gather(*(pod.start(ready=False) for pod in pods))
     finally:
-        for pod in stage.pods:
+        for pod in pods:
             pod.turn.release()
-    return f"{len(stage.pods)} pods, away for {fault.seconds:.1f} s"
+    return f"{len(pods)} pods with {streams} streams, away for {fault.seconds:.1f} s"
 
 
 async def quiet(stage: Stage, fault: Fault) -> str:
@@ -183,7 +197,7 @@ async def quiet(stage: Stage, fault: Fault) -> str:
         await _empty(stage)
         pod = stage.pods[fault.pod]
         async with pod.turn:
-            await pod.stop(SIGKILL)
+            await pod.kill()
             count = await stage.clients.reset(stage.part_of(fault.share), fault.seed)
             await pod.start()
         await _settled(stage)
@@ -197,13 +211,12 @@ async def quiet(stage: Stage, fault: Fault) -> str:
 
 
 async def rollout(stage: Stage, fault: Fault) -> str:
-    """From here on no stream ends by age: whoever moves does so because of a fault."""
-    for pod in stage.pods:
-        async with pod.turn:
-            pod.settings["max_age_seconds"] = 0
-            await pod.stop(SIGTERM)
-            await pod.start()
-    return f"{len(stage.pods)} pods"
+    """From here on no stream ends by age, whoever moves does so because of a fault; and no pod is restarted for that, so
+    that what they hold at the end is what they hold after a long life."""
+    await asyncio.gather(*(pod.change(max_age_seconds=0) for pod in stage.pods))
+    closed = await _shed(stage, stage.pods, fault.share)
+    await asyncio.sleep(stage.options.window_seconds + FAREWELL_SECONDS)
+    return f"{closed} streams"
 
 
 async def expired(stage: Stage, fault: Fault) -> str:
@@ -281,11 +294,17 @@ CARRY_OUT: dict[str, Callable[[Stage, Fault], Awaitable[str]]] = {
     )
 }
 
-ALONE = frozenset({"quiet"})
-"""Faults that need everything in its place before they begin."""
-
 ORDERLY = frozenset({"stop", "drain", "shed", "rollout", "full"})
 SUDDEN = frozenset({"kill", "blackout", "reload"})
+
+
+async def _crowded(stage: Stage) -> None:
+    """Until most clients have a stream; or not, where they do not come in time."""
+    deadline = time.monotonic() + PEOPLED_SECONDS
+    while time.monotonic() < deadline:
+        if (await stage.clients.report())["open"] >= stage.part_of(CROWD_SHARE):
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _shed_beside(stage: Stage, pod: Pod, share: float) -> int:
@@ -308,8 +327,18 @@ async def _shed_one(pod: Pod, share: float, window: float) -> int:
     return count
 
 
-def _streams(pod: Pod) -> int:
-    return pod.samples[-1].streams if pod.samples else 0
+def _burst(stage: Stage) -> int:
+    """How many events."""
+    return max(int(stage.options.rate * BURST_SECONDS), BURST_LEAST)
+
+
+async def _peopled(pod: Pod) -> None:
+    """Until the pod has streams; or not, where nobody comes in time: then the fault will show no effect."""
+    deadline = time.monotonic() + PEOPLED_SECONDS
+    await pod.sample()
+    while not pod.streams and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        await pod.sample()
 
 
 async def _settled(stage: Stage, *, exactly: bool = False) -> None:

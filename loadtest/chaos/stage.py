@@ -16,6 +16,7 @@ from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import BadRequestError
 
 from loadtest.chaos.clients import Clients
+from loadtest.chaos.plan import SECONDS, Bounds
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.proxy import Proxy, installed
 from loadtest.chaos.publisher import Publisher, now_ms
@@ -81,8 +82,21 @@ class Options:
         return max(1.0, self.clients / self.budget * FOR_CHANCE)
 
     @property
+    def back_seconds(self) -> float:
+        """After a sudden fault, until everybody has come back."""
+        return (self.retry_ms + self.spread_ms) / 1000 + 1.0
+
+    @property
     def max_age_seconds(self) -> float:
-        return max(15.0, min(60.0, self.minutes * 20.0))
+        """So that all who came at once go within the budget, in the last fifth of their time; and nobody does while what
+        others bring about is measured, at the beginning."""
+        return max(min(60.0, self.minutes * 20.0), 6.0 * self.window_seconds + 16.0)
+
+    def bounds(self, seconds: float, *, proxy: bool) -> Bounds:
+        """What the plan of the first part must fit into."""
+        can = {"reload": proxy, "overflow": self.pod is None}
+        kinds = [name for name in SECONDS if can.get(name, True)]
+        return Bounds(seconds, self.pods, kinds, self.window_seconds, self.back_seconds)
 
     def command(self, pod: int) -> tuple[str, ...]:
         return self.pod or (NARROW_POD if pod == self.pods - 1 else POD)
