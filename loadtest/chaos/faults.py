@@ -92,18 +92,24 @@ async def freeze(stage: Stage, fault: Fault) -> str:
 
 
 async def behind(stage: Stage, fault: Fault) -> str:
-    """Streams of its neighbours come to a pod that has not seen yet what they have."""
+    """Streams of its neighbours come to a pod that has not seen yet what they have. It can ask NATS, and is told that they
+    are right; or not even that, at the end."""
     pod, relay = stage.pods[fault.pod], stage.relays[fault.pod]
     async with pod.turn:
         await _crowded(stage)
-        relay.stand_still()
+        paused = await _paused(stage, fault)
         try:
-            await asyncio.sleep(fault.seconds / 3)
+            await asyncio.sleep(fault.seconds / 4)
             closed = await _shed_beside(stage, pod, fault.share)
-            await asyncio.sleep(fault.seconds * 2 / 3)
+            await asyncio.sleep(fault.seconds / 2)
+            if fault.hard:
+                relay.stand_still()
+            await asyncio.sleep(fault.seconds / 4)
         finally:
             relay.flow()
-    return f"for {fault.seconds:.1f} s, {closed} streams shed by the others"
+        await stage.pause(fault.pod, 0)
+    way = ", at the end without an answer from NATS" if fault.hard else ""
+    return f"{paused} consumers paused for {fault.seconds:.1f} s{way}, {closed} streams shed by the others"
 
 
 async def full(stage: Stage, fault: Fault) -> str:
@@ -296,6 +302,16 @@ CARRY_OUT: dict[str, Callable[[Stage, Fault], Awaitable[str]]] = {
 
 ORDERLY = frozenset({"stop", "drain", "shed", "rollout", "full"})
 SUDDEN = frozenset({"kill", "blackout", "reload"})
+
+
+async def _paused(stage: Stage, fault: Fault) -> int:
+    """Pauses the pod's consumers, as soon as it has some: NATS may be just away."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (paused := await stage.pause(fault.pod, fault.seconds)):
+        if time.monotonic() > deadline:
+            raise Unsettled(f"pod {fault.pod} had no consumer for {SETTLE_SECONDS:.0f} s")
+        await asyncio.sleep(0.2)
+    return paused
 
 
 async def _crowded(stage: Stage) -> None:

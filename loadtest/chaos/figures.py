@@ -19,9 +19,9 @@ from loadtest.chaos.timeline import Timeline, most_in_a_second
 from loadtest.chaos.traffic import KINDS, Kind
 from loadtest.chaos.truth import Span, Truth
 
-GROWTH_BYTES = 12 * 2**20
-"""More than this the oldest pod may not have grown by, from the first to the last third of its life. Of some ten thousand
-streams that it opens and closes in minutes, a leak of one in ten would be more."""
+GROWTH_BYTES = 8 * 2**20
+"""More than this the oldest pod may not have grown by, from the first to the last third of its life. One that leaks nothing
+grows by less than one MiB; a kilobyte of each of the ten thousand streams of some minutes would be more than this."""
 
 MUST_BE_ZERO = {
     "lost": "events lost",

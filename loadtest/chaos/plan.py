@@ -8,7 +8,7 @@ CALM_SECONDS = 3.0
 """Before the first fault, and after the last one has ended."""
 
 PODS_FAULTS = {
-    "kill": 4.0, "stop": 9.0, "drain": 9.0, "freeze": 6.0, "behind": 8.0, "full": 14.0, "overflow": 4.0,
+    "kill": 4.0, "stop": 9.0, "drain": 9.0, "freeze": 6.0, "behind": 9.0, "full": 14.0, "overflow": 4.0,
 }  # fmt: skip
 OTHER_FAULTS = {"shed": 4.0, "nats": 4.0, "reload": 4.0, "stall": 15.0, "reset": 3.0, "quiet": 16.0, "blackout": 6.0}
 SECONDS = PODS_FAULTS | OTHER_FAULTS
@@ -31,7 +31,7 @@ PACE_LEAST, PACE_MOST, SLOWEST = 1.5, 7.0, 1.4
 """Seconds between two faults, and how many times as long it may be by chance."""
 
 LASTS = {
-    "kill": (0.6, 2.0), "freeze": (1.5, 5.0), "behind": (3.0, 6.0), "nats": (0.6, 2.0), "stall": (9.0, 15.0),
+    "kill": (0.6, 2.0), "freeze": (1.5, 5.0), "behind": (4.0, 8.0), "nats": (0.6, 2.0), "stall": (9.0, 15.0),
     "full": (3.0, 6.0), "blackout": (0.5, 1.5), "overflow": (0.3, 1.0),
 }  # fmt: skip
 """Seconds, least and most. A stall is longer than the pods' patience, after the burst in its first quarter."""
@@ -41,7 +41,7 @@ WHAT = {
     "stop": "SIGTERM of a pod, which drains",
     "drain": "POST /drain, in the middle again with another window, then /undrain",
     "freeze": "SIGSTOP of a pod for seconds",
-    "behind": "one pod's way to NATS stands still; its neighbours, which are ahead, shed streams to it",
+    "behind": "NATS sends one pod nothing for seconds; its neighbours, which are ahead, shed streams to it",
     "full": "a running pod is given room for only few more streams, and later as much as before; its neighbours shed",
     "overflow": "a burst behind a frozen pod whose NATS queue is small; streams of its neighbours come to it meanwhile",
     "shed": "POST /shed on all pods",

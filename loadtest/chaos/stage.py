@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGKILL
 
+import nats.errors as nats_errors
 from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import BadRequestError
 
@@ -19,7 +20,7 @@ from loadtest.chaos.clients import Clients
 from loadtest.chaos.plan import SECONDS, Bounds
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.proxy import Proxy, installed
-from loadtest.chaos.publisher import Publisher, now_ms
+from loadtest.chaos.publisher import ANSWER_SECONDS, Publisher, now_ms
 from loadtest.chaos.relay import Relay
 from loadtest.chaos.traffic import SERVED
 from loadtest.chaos.truth import Era, Truth
@@ -178,6 +179,23 @@ class Stage:
             duplicate_window=min(seconds, DUPLICATE_SECONDS),
             storage=StorageType.FILE,
         )
+
+    async def pause(self, pod: int, seconds: float) -> int:
+        """JetStream sends a pod's consumers nothing for so long, or again at once where that is 0; returns how many."""
+        until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        body = json.dumps({"pause_until": until} if seconds else {}).encode()
+        names = set(self.relays[pod].consumers)
+        return sum(await asyncio.gather(*(self._pause(name, body) for name in names)))
+
+    async def _pause(self, consumer: str, body: bytes) -> bool:
+        """False where it is gone, or NATS is."""
+        client = self.publisher.client
+        assert client is not None
+        try:
+            answer = await client.request(f"$JS.API.CONSUMER.PAUSE.{STREAM}.{consumer}", body, timeout=ANSWER_SECONDS)
+        except (nats_errors.Error, OSError):
+            return False
+        return "error" not in json.loads(answer.data)
 
     # The clients
 
