@@ -21,8 +21,8 @@ ALONE = frozenset({"quiet"})
 """Kinds that need everything in its place before they begin, and nothing else while they last."""
 
 MEASURED = ("blackout", "kill", "drain")
-"""Kinds that happen alone once, before all others, so that what they bring about is theirs: the peak of reconnects. The
-blackout is the first, and the last that ends the oldest pod."""
+"""Kinds that happen alone once, in this order before all others, so that what they bring about is theirs: the peak of
+reconnects. The blackout is the last that ends the oldest pod."""
 
 FAREWELL_SECONDS = 2.0
 """After a drain, until everybody has come back: who is told to go is given a short `retry:`."""
@@ -103,7 +103,7 @@ def first_part(seed: int, bounds: Bounds) -> list[Fault]:
     """Faults after which nobody may have lost anything. Each kind comes once before any comes again."""
     rng = random.Random(seed)
     free = [0.0] * bounds.pods
-    plan = list(_measured(rng, bounds, free))
+    plan = list(_measured(rng, bounds))
     others = [name for name in bounds.kinds if name not in MEASURED]
     waiting = rng.sample(others, len(others))
     at = bounds.measured_until
@@ -121,11 +121,14 @@ def first_part(seed: int, bounds: Bounds) -> list[Fault]:
     return plan
 
 
-def _measured(rng: random.Random, bounds: Bounds, free: list[float]) -> Iterator[Fault]:
-    at = CALM_SECONDS
-    for name in (MEASURED[0], *rng.sample(MEASURED[1:], len(MEASURED) - 1)):
+def _measured(rng: random.Random, bounds: Bounds) -> Iterator[Fault]:
+    """Each on another pod: one that was just killed has few streams."""
+    at, taken = CALM_SECONDS, [0.0] * bounds.pods
+    for name in MEASURED:
         takes, after = bounds.measured_seconds(name)
-        fault = _fault(rng, round(at, 2), name, free)
+        fault = _fault(rng, round(at, 2), name, taken)
+        if fault.pod >= 0:
+            taken[fault.pod] = bounds.seconds
         yield replace(fault, hard=name != "drain", alone=after)
         at += takes + after
 
