@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-KILLED, FROZEN = "chaos_streams_killed", "chaos_frozen"
-"""Counted by ourselves: streams of a pod at its last look before SIGKILL; processes that the kernel calls stopped."""
+KILLED, FROZEN, REPLACED = "chaos_streams_killed", "chaos_frozen", "chaos_workers_replaced"
+"""Counted by ourselves: streams of a pod at its last look before SIGKILL; processes that the kernel calls stopped; workers of
+the proxy that ended after others had come."""
 
 LAG_MS = 6000
 """After a fault, at most, until its effect has come about and been looked at."""
@@ -41,8 +42,8 @@ OWN = {
 ANY = {
     "blackout": (KILLED,),
     "shed": _closed("shed"),
-    "nats": ("ssecast_source_restarts_total",),
-    "reload": _closed("client"),
+    "nats": ('ssecast_source_restarts_total{reason="disconnected"}',),
+    "reload": (REPLACED,),
     "stall": _closed("slow", "stalled"),
     "reset": _closed("client"),
     "quiet": _resumes("memory", "jetstream"),
@@ -51,7 +52,7 @@ ANY = {
     "recreated": _breaks("epoch"),
     "rewound": _breaks("rewound"),
 }
-"""What must rise on all pods together."""
+"""What must rise on all pods together, or on the stage."""
 
 SIGNS: Mapping[str, tuple[str, ...]] = OWN | ANY
 
@@ -64,7 +65,7 @@ class Look(NamedTuple):
 
 
 def effect(name: str, pod: int, began: int, ended: int, histories: Sequence[Sequence[Look]]) -> int:
-    """How much rose what the fault must make rise, on the pods that it is about. histories: of each pod."""
+    """How much rose what the fault must make rise, on the pods that it is about. histories: of each pod, and of the stage."""
     concerned = [histories[pod]] if name in OWN else histories
     return sum(risen(history, SIGNS[name], began, ended + LAG_MS) for history in concerned)
 

@@ -8,6 +8,7 @@ from signal import SIGTERM
 
 import nats.errors as nats_errors
 
+from loadtest.chaos.effects import REPLACED
 from loadtest.chaos.plan import FAREWELL_SECONDS, Fault
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.publisher import now_ms
@@ -23,7 +24,7 @@ FULL_SHARE = 0.4
 BURST_SECONDS, BURST_LEAST = 15, 300
 """A burst is what would be published in so long; with fewer events it would disappear in the sockets' buffers."""
 
-PEOPLED_SECONDS = 10.0
+PEOPLED_SECONDS = 6.0
 """A fault waits so long, at most, for somebody whom it can hit: others may have just cut all streams."""
 
 CROWD_SHARE = 0.6
@@ -160,18 +161,23 @@ async def nats(stage: Stage, fault: Fault) -> str:
 
 
 async def reload(stage: Stage, fault: Fault) -> str:
+    """Not while clients stall: it would cut their streams before any pod could lose patience with them."""
     assert stage.proxy is not None
-    stage.proxy.reload()
-    return ""
+    async with stage.proxy_turn:
+        replaced = await stage.proxy.reload()
+    stage.note(REPLACED, replaced)
+    return f"{replaced} workers replaced"
 
 
 async def stall(stage: Stage, fault: Fault) -> str:
     """A burst fills their sockets, and those of the proxy."""
-    await _crowded(stage)
-    count = await stage.clients.stall(stage.part_of(fault.share / 2), fault.seconds, fault.seed)
-    await asyncio.sleep(fault.seconds / 4)
-    stage.publisher.burst(burst := _burst(stage))
-    await asyncio.sleep(fault.seconds * 3 / 4)
+    burst = _burst(stage) * 3 // 2
+    async with stage.proxy_turn:
+        await _crowded(stage)
+        count = await stage.clients.stall(stage.part_of(fault.share), fault.seconds, fault.seed)
+        await asyncio.sleep(fault.seconds / 4)
+        stage.publisher.burst(burst)
+        await asyncio.sleep(fault.seconds * 3 / 4)
     return f"{count} clients for {fault.seconds:.0f} s, and {burst} events at once"
 
 

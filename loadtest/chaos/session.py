@@ -78,7 +78,7 @@ class Outcome:
     samples: list[list[Sample]] = field(default_factory=list)
     """Of each pod."""
     histories: list[list[Look]] = field(default_factory=list)
-    """What each pod had counted, again and again."""
+    """What each pod had counted, again and again, and what was counted of what is no pod's."""
     attempts: int = 0
     unsettled: int = 0
     """Clients that had not come to the stream's head at the end of a part."""
@@ -112,6 +112,7 @@ async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
             outcome.died += pod.died
             outcome.samples.append(pod.samples)
             outcome.histories.append(pod.history)
+        outcome.histories.append(stage.history)
         outcome.attempts = stage.publisher.attempts
         outcome.tracebacks = [line for pod in stage.pods for line in _tracebacks(pod)]
         return outcome

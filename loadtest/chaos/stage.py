@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import BadRequestError
 
 from loadtest.chaos.clients import Clients
+from loadtest.chaos.effects import Look
 from loadtest.chaos.plan import SECONDS, Bounds
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.proxy import Proxy, installed
@@ -138,6 +140,12 @@ class Stage:
         self.clients: Clients
         self.publisher: Publisher
         self.nats_turn = asyncio.Lock()
+        self.proxy_turn = asyncio.Lock()
+        self.history = [Look(now_ms(), Counter())]
+        """What was counted of what is no pod's."""
+
+    def note(self, name: str, count: int) -> None:
+        self.history.append(Look(now_ms(), self.history[-1].counters + Counter({name: count})))
 
     @property
     def ledger(self) -> Path:
