@@ -52,13 +52,16 @@ def _faults(axes: Axes, outcome: Outcome) -> None:
         began, ended = ((at - outcome.began) / 1000 for at in (each.began, each.ended))
         lane = names.index(each.fault.name)
         axes.broken_barh(
-            [(began, max(ended - began, LEAST_WIDTH))], (lane - 0.35, 0.7), color=_colour(each.part, each.fault.name)
+            [(began, max(ended - began, LEAST_WIDTH))],
+            (lane - 0.35, 0.7),
+            facecolor=_colour(each.part, each.fault.name),
+            edgecolor="black" if each.fault.alone else "none",
         )
         if each.fault.pod >= 0:
             axes.annotate(str(each.fault.pod), (began, lane), fontsize=6, va="center", ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_ylabel("faults, with the pod")
+    axes.set_ylabel("faults, with the pod; framed: alone")
 
 
 def _colour(part: int, name: str) -> str:
