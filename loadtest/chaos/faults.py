@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from signal import SIGTERM
 
 import nats.errors as nats_errors
@@ -27,6 +28,7 @@ BURST_SECONDS, BURST_LEAST = 15, 300
 PEOPLED_SECONDS = 6.0
 """A fault waits so long, at most, for somebody whom it can hit: others may have just cut all streams."""
 
+BACK_SECONDS = 60.0
 CROWD_SHARE = 0.6
 """Of the clients: so many with an open stream are enough."""
 
@@ -163,7 +165,7 @@ async def nats(stage: Stage, fault: Fault) -> str:
 async def reload(stage: Stage, fault: Fault) -> str:
     """Not while clients stall: it would cut their streams before any pod could lose patience with them."""
     assert stage.proxy is not None
-    async with stage.proxy_turn:
+    async with stage.stall_turn, stage.reload_turn:
         replaced = await stage.proxy.reload()
     stage.note(REPLACED, replaced)
     return f"{replaced} workers replaced"
@@ -172,7 +174,7 @@ async def reload(stage: Stage, fault: Fault) -> str:
 async def stall(stage: Stage, fault: Fault) -> str:
     """A burst fills their sockets, and those of the proxy."""
     burst = _burst(stage) * 3 // 2
-    async with stage.proxy_turn:
+    async with stage.stall_turn:
         await _crowded(stage)
         count = await stage.clients.stall(stage.part_of(fault.share), fault.seconds, fault.seed)
         await asyncio.sleep(fault.seconds / 4)
@@ -321,7 +323,9 @@ async def _paused(stage: Stage, fault: Fault) -> int:
 
 
 async def _crowded(stage: Stage) -> None:
-    """Until most clients have a stream; or not, where they do not come in time."""
+    """Until most clients have a stream, which no reload is about to cut; or not, where they do not come in time."""
+    async with stage.reload_turn:
+        pass
     deadline = time.monotonic() + PEOPLED_SECONDS
     while time.monotonic() < deadline:
         if (await stage.clients.report())["open"] >= stage.part_of(CROWD_SHARE):
@@ -352,6 +356,31 @@ async def _shed_one(pod: Pod, share: float, window: float) -> int:
 def _burst(stage: Stage) -> int:
     """How many events."""
     return max(int(stage.options.rate * BURST_SECONDS), BURST_LEAST)
+
+
+async def all_back(stage: Stage) -> None:
+    """Until every client has a stream, and every pod is ready for more; or not, where they do not come in time."""
+    deadline = time.monotonic() + BACK_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(RuntimeError):  # whether one has died is another question
+            await asyncio.gather(*(pod.wait_until("/readyz") for pod in stage.pods))
+        if (await stage.clients.report())["open"] == stage.options.clients:
+            return
+        await asyncio.sleep(0.2)
+
+
+async def even_out(stage: Stage) -> None:
+    """Of pods that start together, the first one that is ready gets nearly all streams: the others get some of them."""
+    await all_back(stage)
+    await asyncio.gather(*(pod.sample() for pod in stage.pods))
+    fair = stage.options.clients / len(stage.pods)
+    shares = [max(pod.streams - fair, 0) / max(pod.streams, 1) for pod in stage.pods]
+    window = stage.options.window_seconds
+    await asyncio.gather(
+        *(_shed_one(pod, share, window) for pod, share in zip(stage.pods, shares, strict=True) if share)
+    )
+    await asyncio.sleep(window + FAREWELL_SECONDS)
+    await all_back(stage)
 
 
 async def _peopled(pod: Pod) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest.chaos.effects import SIGNS, effect
+from loadtest.chaos.effects import SIGNS
 from loadtest.chaos.expected import expected
 from loadtest.chaos.faults import ORDERLY, SUDDEN
 from loadtest.chaos.growth import Growth, growth
@@ -14,7 +14,7 @@ from loadtest.chaos.oracle import Verdict, judge
 from loadtest.chaos.plan import FAREWELL_SECONDS
 from loadtest.chaos.pods import Sample
 from loadtest.chaos.records import Client, Paused, Summary, read
-from loadtest.chaos.session import Happened, Outcome
+from loadtest.chaos.session import Happened, Outcome, effects
 from loadtest.chaos.timeline import Timeline, most_in_a_second
 from loadtest.chaos.traffic import KINDS, Kind
 from loadtest.chaos.truth import Span, Truth
@@ -176,12 +176,8 @@ def _peaks(outcome: Outcome, found: Figures) -> None:
 
 def _effects(outcome: Outcome, found: Figures) -> None:
     """A kind had an effect where any of its faults had one."""
-    by_kind: Counter[str] = Counter()
-    for each in outcome.happened:
-        had = effect(each.fault.name, each.fault.pod, each.began, each.ended, outcome.histories)
-        found.effects.append((each, had))
-        by_kind[each.fault.name] += had
-    for name in without_effect(by_kind):
+    found.effects = [(each, effects([each], outcome.histories).total()) for each in outcome.happened]
+    for name in without_effect(effects(outcome.happened, outcome.histories)):
         found.counts["without_effect"] += 1
         found.findings.append(f"{name} had no effect: none of {', '.join(SIGNS[name])} rose")
 

@@ -89,6 +89,8 @@ class Bounds:
 
     def measured_seconds(self, name: str) -> tuple[float, float]:
         """How long one that happens alone takes, and the time after it."""
+        if name == "blackout":  # and then streams are spread evenly, by a shed
+            return 2.0, self.back + self.window + FAREWELL_SECONDS
         return (1.8 * self.window, FAREWELL_SECONDS) if name == "drain" else (2.0, self.back)
 
     @property
@@ -129,7 +131,7 @@ def _measured(rng: random.Random, bounds: Bounds) -> Iterator[Fault]:
         fault = _fault(rng, round(at, 2), name, taken)
         if fault.pod >= 0:
             taken[fault.pod] = bounds.seconds
-        yield replace(fault, hard=name != "drain", alone=after)
+        yield replace(fault, hard=name != "drain", alone=FAREWELL_SECONDS if name == "drain" else bounds.back)
         at += takes + after
 
 

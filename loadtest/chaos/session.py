@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -12,7 +12,7 @@ from pathlib import Path
 import nats.errors
 
 from loadtest.chaos import faults
-from loadtest.chaos.effects import Look
+from loadtest.chaos.effects import LAG_MS, Look, effect
 from loadtest.chaos.plan import Fault, first_part, second_part
 from loadtest.chaos.pods import Pod, Sample
 from loadtest.chaos.publisher import clocks_ms, now_ms
@@ -126,6 +126,7 @@ async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
     stage.publisher.go_on()
     first, second = outcome.plan
     await _happen_at_their_times(stage, outcome, first, tell)
+    await _once_more(stage, outcome, tell)
     await _grow_quiet(stage, outcome, tell)
     outcome.weights["between"] = await _weigh(stage, outcome.weights["before"], empty=False)
     stage.publisher.go_on()
@@ -149,6 +150,7 @@ async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Faul
                 await _all_of(running)
                 await _happen(stage, outcome, 1, fault, tell)
                 await asyncio.sleep(fault.alone)
+                await (faults.even_out(stage) if fault.name == "blackout" else faults.all_back(stage))
                 if following is not None:
                     began = max(began, time.monotonic() - following.at)
                 continue
@@ -160,6 +162,26 @@ async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Faul
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _once_more(stage: Stage, outcome: Outcome, tell: Tell) -> None:
+    """Faults of a kind that had no effect so far, because others were in their way: now nothing is."""
+    await asyncio.sleep(LAG_MS / 1000)
+    histories = [*(pod.history for pod in stage.pods), stage.history]
+    for name, had in effects(outcome.happened, histories).items():
+        fault = next(each.fault for each in outcome.happened if each.fault.name == name)
+        if not had:
+            await faults.even_out(stage)
+            await _happen(stage, outcome, 1, replace(fault, alone=stage.options.back_seconds), tell)
+            await asyncio.sleep(stage.options.back_seconds)
+
+
+def effects(happened: Iterable[Happened], histories: Sequence[Sequence[Look]]) -> Counter[str]:
+    """By kind of fault, how much rose what they must make rise."""
+    found: Counter[str] = Counter()
+    for each in happened:
+        found[each.fault.name] += effect(each.fault.name, each.fault.pod, each.began, each.ended, histories)
+    return found
 
 
 async def _all_of(tasks: set[asyncio.Task[None]]) -> None:

@@ -93,7 +93,7 @@ class Options:
     def max_age_seconds(self) -> float:
         """So that all who came at once go within the budget, in the last fifth of their time; and nobody does while what
         others bring about is measured, at the beginning."""
-        return max(min(60.0, self.minutes * 20.0), 6.0 * self.window_seconds + 16.0)
+        return max(min(60.0, self.minutes * 20.0), 7.4 * self.window_seconds + 18.0)
 
     def bounds(self, seconds: float, *, proxy: bool) -> Bounds:
         """What the plan of the first part must fit into."""
@@ -140,7 +140,7 @@ class Stage:
         self.clients: Clients
         self.publisher: Publisher
         self.nats_turn = asyncio.Lock()
-        self.proxy_turn = asyncio.Lock()
+        self.stall_turn, self.reload_turn = asyncio.Lock(), asyncio.Lock()
         self.history = [Look(now_ms(), Counter())]
         """What was counted of what is no pod's."""
 
