@@ -2,18 +2,15 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from signal import SIGTERM
 
-import nats.errors as nats_errors
-
 from loadtest.chaos.effects import REPLACED
+from loadtest.chaos.patience import all_back, crowded, empty, following, pause, peopled, settled
 from loadtest.chaos.plan import FAREWELL_SECONDS, Fault
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.publisher import now_ms
-from loadtest.chaos.stage import KEPT_SECONDS, SETTLE_SECONDS, Stage, copy_store
+from loadtest.chaos.stage import KEPT_SECONDS, Stage, copy_store
 from loadtest.chaos.truth import Era
 
 ROOM_SHARE = 0.02
@@ -25,22 +22,11 @@ FULL_SHARE = 0.4
 BURST_SECONDS, BURST_LEAST = 15, 300
 """A burst is what would be published in so long; with fewer events it would disappear in the sockets' buffers."""
 
-PEOPLED_SECONDS = 6.0
-"""A fault waits so long, at most, for somebody whom it can hit: others may have just cut all streams."""
-
-BACK_SECONDS = 60.0
-CROWD_SHARE = 0.6
-"""Of the clients: so many with an open stream are enough."""
-
 SHORT_SECONDS = 1.0
 """How long the stream keeps events while it grows empty."""
 
 GONE_MARGIN_SECONDS = 3.0
 MOVES = 8
-
-
-class Unsettled(RuntimeError):
-    """What a fault waits for has not come in time."""
 
 
 # Pods
@@ -49,7 +35,7 @@ class Unsettled(RuntimeError):
 async def kill(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        await _peopled(pod)
+        await peopled(pod)
         streams = await pod.kill()
         await asyncio.sleep(fault.seconds)
         await pod.start(ready=False)
@@ -59,7 +45,7 @@ async def kill(stage: Stage, fault: Fault) -> str:
 async def stop(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        await _peopled(pod)
+        await peopled(pod)
         streams = pod.streams
         await pod.stop(SIGTERM)
         await pod.start(ready=False)
@@ -70,7 +56,7 @@ async def drain(stage: Stage, fault: Fault) -> str:
     """With a window of twice the length first, which is then cut short: asked again, a drain is that of the new window."""
     pod, window = stage.pods[fault.pod], stage.options.window_seconds
     async with pod.turn:
-        await _peopled(pod)
+        await peopled(pod)
         streams = pod.streams
         await pod.ask("POST", "/drain", {"window_seconds": window * 2})
         try:
@@ -99,8 +85,8 @@ async def behind(stage: Stage, fault: Fault) -> str:
     are right; or not even that, at the end."""
     pod, relay = stage.pods[fault.pod], stage.relays[fault.pod]
     async with pod.turn:
-        await _crowded(stage)
-        paused = await _paused(stage, fault)
+        await crowded(stage)
+        paused = await pause(stage, fault.pod, fault.seconds)
         try:
             await asyncio.sleep(fault.seconds / 4)
             closed = await _shed_beside(stage, pod, fault.share)
@@ -120,7 +106,7 @@ async def full(stage: Stage, fault: Fault) -> str:
     pod, room = stage.pods[fault.pod], stage.part_of(ROOM_SHARE)
     before = pod.settings["max_streams"]
     async with pod.turn:
-        await _crowded(stage)
+        await crowded(stage)
         await pod.sample()
         try:
             await pod.change(max_streams=pod.streams + room)
@@ -135,7 +121,7 @@ async def overflow(stage: Stage, fault: Fault) -> str:
     """While it takes the burst in many small pieces, streams come to it that have seen all of it."""
     pod, count = stage.pods[fault.pod], _burst(stage)
     async with pod.turn:
-        await _crowded(stage)
+        await crowded(stage)
         pod.freeze()
         try:
             stage.publisher.burst(count)
@@ -150,7 +136,7 @@ async def overflow(stage: Stage, fault: Fault) -> str:
 
 
 async def shed(stage: Stage, fault: Fault) -> str:
-    await _crowded(stage)
+    await crowded(stage)
     return f"{await _shed(stage, stage.pods, fault.share)} streams"
 
 
@@ -175,7 +161,7 @@ async def stall(stage: Stage, fault: Fault) -> str:
     """A burst fills their sockets, and those of the proxy."""
     burst = _burst(stage) * 3 // 2
     async with stage.stall_turn:
-        await _crowded(stage)
+        await crowded(stage)
         count = await stage.clients.stall(stage.part_of(fault.share), fault.seconds, fault.seed)
         await asyncio.sleep(fault.seconds / 4)
         stage.publisher.burst(burst)
@@ -184,7 +170,7 @@ async def stall(stage: Stage, fault: Fault) -> str:
 
 
 async def reset(stage: Stage, fault: Fault) -> str:
-    await _crowded(stage)
+    await crowded(stage)
     return f"{await stage.clients.reset(stage.part_of(fault.share), fault.seed)} clients"
 
 
@@ -205,16 +191,16 @@ async def blackout(stage: Stage, fault: Fault) -> str:
 async def quiet(stage: Stage, fault: Fault) -> str:
     """Nobody is owed anything that the stream then drops: whoever comes back to the empty stream goes on in silence."""
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     await stage.keep(SHORT_SECONDS)
     try:
-        await _empty(stage)
+        await empty(stage)
         pod = stage.pods[fault.pod]
         async with pod.turn:
             await pod.kill()
             count = await stage.clients.reset(stage.part_of(fault.share), fault.seed)
             await pod.start()
-        await _settled(stage)
+        await settled(stage)
     finally:
         await stage.keep(KEPT_SECONDS)
         stage.publisher.go_on()
@@ -237,7 +223,7 @@ async def expired(stage: Stage, fault: Fault) -> str:
     """The publisher goes on, and the stream drops what no pod has seen yet."""
     seconds = max(4.0, min(10.0, stage.options.minutes * 4))
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     stage.publisher.go_on()
     for relay in stage.relays:
         relay.go_down()
@@ -248,9 +234,9 @@ async def expired(stage: Stage, fault: Fault) -> str:
     finally:
         for relay in stage.relays:
             relay.come_up()
-    await _following(stage)
+    await following(stage)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     await stage.keep(KEPT_SECONDS)
     stage.publisher.go_on()
     return f"{seconds + GONE_MARGIN_SECONDS:.0f} s of {seconds:.0f} s kept, {count} clients reset meanwhile"
@@ -268,9 +254,9 @@ async def recreated(stage: Stage, fault: Fault) -> str:
         moved += await _shed(stage, stage.pods, fault.share)
         moved += await stage.clients.reset(stage.part_of(fault.share / 3), draw.randrange(2**31))
         await asyncio.sleep(draw.uniform(0.3, 0.7))
-    await _following(stage)
+    await following(stage)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     stage.publisher.go_on()
     return f"{moved} clients moved meanwhile"
 
@@ -279,23 +265,23 @@ async def rewound(stage: Stage, fault: Fault) -> str:
     """Nothing is published until every client was told: positions that are given out again cannot be told apart."""
     copy = stage.folder / "jetstream-copy"
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     epoch, kept, _ = await stage.head()
     await asyncio.to_thread(stage.nats.stop)
     await asyncio.to_thread(copy_store, stage.store, copy)
     await asyncio.to_thread(stage.nats.start)
-    await _following(stage)
+    await following(stage)
     stage.publisher.go_on()
     await asyncio.sleep(2.0)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     _, last, _ = await stage.head()
     await asyncio.to_thread(stage.nats.stop)
     await asyncio.to_thread(copy_store, copy, stage.store)
     stage.truth.eras.append(Era(epoch, now_ms(), "rewound"))
     await asyncio.to_thread(stage.nats.start)
-    await _following(stage)
-    await _settled(stage, exactly=True)
+    await following(stage)
+    await settled(stage, exactly=True)
     stage.publisher.go_on()
     return f"{last - kept} events lost"
 
@@ -310,27 +296,6 @@ CARRY_OUT: dict[str, Callable[[Stage, Fault], Awaitable[str]]] = {
 
 ORDERLY = frozenset({"stop", "drain", "shed", "rollout", "full"})
 SUDDEN = frozenset({"kill", "blackout", "reload"})
-
-
-async def _paused(stage: Stage, fault: Fault) -> int:
-    """Pauses the pod's consumers, as soon as it has some: NATS may be just away."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not (paused := await stage.pause(fault.pod, fault.seconds)):
-        if time.monotonic() > deadline:
-            raise Unsettled(f"pod {fault.pod} had no consumer for {SETTLE_SECONDS:.0f} s")
-        await asyncio.sleep(0.2)
-    return paused
-
-
-async def _crowded(stage: Stage) -> None:
-    """Until most clients have a stream, which no reload is about to cut; or not, where they do not come in time."""
-    async with stage.reload_turn:
-        pass
-    deadline = time.monotonic() + PEOPLED_SECONDS
-    while time.monotonic() < deadline:
-        if (await stage.clients.report())["open"] >= stage.part_of(CROWD_SHARE):
-            return
-        await asyncio.sleep(0.1)
 
 
 async def _shed_beside(stage: Stage, pod: Pod, share: float) -> int:
@@ -358,17 +323,6 @@ def _burst(stage: Stage) -> int:
     return max(int(stage.options.rate * BURST_SECONDS), BURST_LEAST)
 
 
-async def all_back(stage: Stage) -> None:
-    """Until every client has a stream, and every pod is ready for more; or not, where they do not come in time."""
-    deadline = time.monotonic() + BACK_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(RuntimeError):  # whether one has died is another question
-            await asyncio.gather(*(pod.wait_until("/readyz") for pod in stage.pods))
-        if (await stage.clients.report())["open"] == stage.options.clients:
-            return
-        await asyncio.sleep(0.2)
-
-
 async def even_out(stage: Stage) -> None:
     """Of pods that start together, the first one that is ready gets nearly all streams: the others get some of them."""
     await all_back(stage)
@@ -381,51 +335,3 @@ async def even_out(stage: Stage) -> None:
     )
     await asyncio.sleep(window + FAREWELL_SECONDS)
     await all_back(stage)
-
-
-async def _peopled(pod: Pod) -> None:
-    """Until the pod has streams; or not, where nobody comes in time: then the fault will show no effect."""
-    deadline = time.monotonic() + PEOPLED_SECONDS
-    await pod.sample()
-    while not pod.streams and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
-        await pod.sample()
-
-
-async def _settled(stage: Stage, *, exactly: bool = False) -> None:
-    behind = await stage.settle(exactly=exactly)
-    if behind:
-        raise Unsettled(
-            f"{behind} clients had not come to the stream's head, and for {SETTLE_SECONDS:.0f} s nothing came"
-        )
-
-
-async def _empty(stage: Stage) -> None:
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (await stage.head())[2]:
-        if time.monotonic() > deadline:
-            raise Unsettled(f"the stream had not dropped its events after {SETTLE_SECONDS:.0f} s")
-        await asyncio.sleep(0.1)
-
-
-async def _following(stage: Stage) -> None:
-    """Until NATS answers, and every pod has come to the stream's head as it was then."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not await _followed(stage):
-        if time.monotonic() > deadline:
-            raise Unsettled(f"the pods had not come to the stream's head after {SETTLE_SECONDS:.0f} s")
-        await asyncio.sleep(0.1)
-
-
-async def _followed(stage: Stage) -> bool:
-    try:
-        epoch, seq, _ = await stage.head()
-        loads = await asyncio.gather(*(pod.ask("GET", "/load") for pod in stage.pods))
-    except (nats_errors.Error, OSError):  # NATS is starting, or a pod is
-        return False
-    return all(_reached(load["position"], epoch, seq) for load in loads)
-
-
-def _reached(position: str | None, epoch: str, seq: int) -> bool:
-    its, _, at = (position or "-0").rpartition("-")
-    return its == epoch and int(at) >= seq

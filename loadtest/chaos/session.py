@@ -13,6 +13,7 @@ import nats.errors
 
 from loadtest.chaos import faults
 from loadtest.chaos.effects import LAG_MS, Look, effect
+from loadtest.chaos.patience import all_back
 from loadtest.chaos.plan import Fault, first_part, second_part
 from loadtest.chaos.pods import Pod, Sample
 from loadtest.chaos.publisher import clocks_ms, now_ms
@@ -150,7 +151,7 @@ async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Faul
                 await _all_of(running)
                 await _happen(stage, outcome, 1, fault, tell)
                 await asyncio.sleep(fault.alone)
-                await (faults.even_out(stage) if fault.name == "blackout" else faults.all_back(stage))
+                await (faults.even_out(stage) if fault.name == "blackout" else all_back(stage))
                 if following is not None:
                     began = max(began, time.monotonic() - following.at)
                 continue
