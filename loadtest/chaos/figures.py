@@ -76,6 +76,8 @@ class Figures:
     """Faults, with how much rose what they must make rise."""
     growth: Growth | None = None
     """Of the oldest pod, since it was last started."""
+    latest: tuple[Summary, Client] | None = None
+    """Of all clients the one that waited longest for an event."""
 
     @property
     def wrong(self) -> list[str]:
@@ -139,7 +141,11 @@ def _one(outcome: Outcome, client: Client, kind: Kind, found: Figures, total: Ve
     total.add(verdict)
     deliveries = found.deliveries[client.kind]
     deliveries.pauses.append(longest_pause(outcome.truth, [each for each in entries if isinstance(each, Paused)]))
-    deliveries.delays += [each.delay for each in entries if isinstance(each, Summary)]
+    for each in entries:
+        if isinstance(each, Summary):
+            deliveries.delays.append(each.delay)
+            if found.latest is None or each.delay > found.latest[0].delay:
+                found.latest = each, client
 
 
 def longest_pause(truth: Truth, pauses: Sequence[Paused]) -> int:

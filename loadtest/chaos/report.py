@@ -55,7 +55,7 @@ def page(outcome: Outcome, found: Figures, machine: Mapping[str, str]) -> Iterat
         yield f"{LEFT_OUT}.\n"
     yield "![Faults, open streams and reconnects per second over time](chaos.png)\n"
     yield from _figures(outcome, found)
-    yield from _deliveries(found)
+    yield from _deliveries(outcome, found)
     yield from _faults(outcome, found)
     yield from _pods(outcome, found)
     if found.findings:
@@ -101,7 +101,7 @@ def _figures(outcome: Outcome, found: Figures) -> Iterator[str]:
     yield "of. Peaks are of any second; those of faults that overlap are those of several, and are reported, not judged."
 
 
-def _deliveries(found: Figures) -> Iterator[str]:
+def _deliveries(outcome: Outcome, found: Figures) -> Iterator[str]:
     """By kind of client, in the order in which they are defined."""
     yield "\n## Pauses and delays\n"
     yield "Of each client its longest pause between two events, less the time in which the publisher rested, and the longest"
@@ -116,6 +116,10 @@ def _deliveries(found: Figures) -> Iterator[str]:
             cells = " | ".join(f"{value / 1000:.1f} s" for value in values)
             asks = f"`{kind.query}`" if kind.query else "everything" + ", and reads slowly" * bool(kind.rate)
             yield f"| {kind.name} | {len(each.pauses):,} | {asks} | {cells} |"
+    if found.latest is not None:
+        way, client = found.latest
+        yield f"\nLongest waited client {client.index} ({client.kind}), {way.delay / 1000:.1f} s for an event of second"
+        yield f"{(way.sent - outcome.began) / 1000:.1f}."
 
 
 def _faults(outcome: Outcome, found: Figures) -> Iterator[str]:

@@ -39,7 +39,7 @@ SETTLE_SECONDS, SETTLE_MOST_SECONDS = 60.0, 600.0
 
 POLL_SECONDS = 0.2
 SAMPLE_SECONDS = 1.0
-FOR_CHANCE = 1.5
+FOR_CHANCE = 1.7
 """Random waits do not come evenly, and who is refused comes again beside others who come for the first time: what is spread
 over this much more time keeps within the budget in its worst second."""
 

@@ -170,6 +170,7 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
         "of a sudden fault alone (kill) | 3",
         "longest pause: median | p99 | most",
         "| plain | 1 | everything | 9.0 s",
+        "Longest waited client 0 (plain), 0.0 s for an event of second\n5.0.",
         f"Pod {OLDEST} was not ended",
         "open files | memory",
     ):
