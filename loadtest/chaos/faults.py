@@ -2,26 +2,25 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from signal import SIGKILL, SIGTERM
+from signal import SIGTERM
 
-import nats.errors as nats_errors
-
-from loadtest.chaos.plan import Fault
+from loadtest.chaos.effects import REPLACED
+from loadtest.chaos.patience import all_back, crowded, empty, following, pause, peopled, settled
+from loadtest.chaos.plan import FAREWELL_SECONDS, Fault
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.publisher import now_ms
-from loadtest.chaos.stage import KEPT_SECONDS, SETTLE_SECONDS, Stage, copy_store
+from loadtest.chaos.stage import KEPT_SECONDS, Stage, copy_store
 from loadtest.chaos.truth import Era
 
-ROOM_SHARE = 0.1
-"""Of the clients: what a pod that is full has room for."""
+ROOM_SHARE = 0.02
+"""Of the clients: what a pod that is soon full has room for."""
 
 FULL_SHARE = 0.4
 """Of the others' streams, that are to find it full."""
 
-BURST_SECONDS = 15
-"""A burst is what would be published in so long."""
+BURST_SECONDS, BURST_LEAST = 15, 300
+"""A burst is what would be published in so long; with fewer events it would disappear in the sockets' buffers."""
 
 SHORT_SECONDS = 1.0
 """How long the stream keeps events while it grows empty."""
@@ -30,18 +29,14 @@ GONE_MARGIN_SECONDS = 3.0
 MOVES = 8
 
 
-class Unsettled(RuntimeError):
-    """What a fault waits for has not come in time."""
-
-
 # Pods
 
 
 async def kill(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        streams = _streams(pod)
-        await pod.stop(SIGKILL)
+        await peopled(pod)
+        streams = await pod.kill()
         await asyncio.sleep(fault.seconds)
         await pod.start(ready=False)
     return f"{streams} streams"
@@ -50,7 +45,8 @@ async def kill(stage: Stage, fault: Fault) -> str:
 async def stop(stage: Stage, fault: Fault) -> str:
     pod = stage.pods[fault.pod]
     async with pod.turn:
-        streams = _streams(pod)
+        await peopled(pod)
+        streams = pod.streams
         await pod.stop(SIGTERM)
         await pod.start(ready=False)
     return f"{streams} streams"
@@ -60,7 +56,8 @@ async def drain(stage: Stage, fault: Fault) -> str:
     """With a window of twice the length first, which is then cut short: asked again, a drain is that of the new window."""
     pod, window = stage.pods[fault.pod], stage.options.window_seconds
     async with pod.turn:
-        streams = _streams(pod)
+        await peopled(pod)
+        streams = pod.streams
         await pod.ask("POST", "/drain", {"window_seconds": window * 2})
         try:
             await asyncio.sleep(window / 2)
@@ -77,46 +74,54 @@ async def freeze(stage: Stage, fault: Fault) -> str:
         pod.freeze()
         try:
             await asyncio.sleep(fault.seconds)
+            pod.note_frozen()
         finally:
             pod.thaw()
     return f"for {fault.seconds:.1f} s"
 
 
 async def behind(stage: Stage, fault: Fault) -> str:
-    """Streams of its neighbours come to a pod that has not seen yet what they have."""
+    """Streams of its neighbours come to a pod that has not seen yet what they have. It can ask NATS, and is told that they
+    are right; or not even that, at the end."""
     pod, relay = stage.pods[fault.pod], stage.relays[fault.pod]
     async with pod.turn:
-        relay.stand_still()
+        await crowded(stage)
+        paused = await pause(stage, fault.pod, fault.seconds)
         try:
-            await asyncio.sleep(fault.seconds / 3)
+            await asyncio.sleep(fault.seconds / 4)
             closed = await _shed_beside(stage, pod, fault.share)
-            await asyncio.sleep(fault.seconds * 2 / 3)
+            await asyncio.sleep(fault.seconds / 2)
+            if fault.hard:
+                relay.stand_still()
+            await asyncio.sleep(fault.seconds / 4)
         finally:
             relay.flow()
-    return f"for {fault.seconds:.1f} s, {closed} streams shed by the others"
+        await stage.pause(fault.pod, 0)
+    way = ", at the end without an answer from NATS" if fault.hard else ""
+    return f"{paused} consumers paused for {fault.seconds:.1f} s{way}, {closed} streams shed by the others"
 
 
 async def full(stage: Stage, fault: Fault) -> str:
+    """By settings that it takes while it runs. Those who have a stream keep it; whoever comes beyond that is sent away."""
     pod, room = stage.pods[fault.pod], stage.part_of(ROOM_SHARE)
     before = pod.settings["max_streams"]
     async with pod.turn:
+        await crowded(stage)
+        await pod.sample()
         try:
-            await pod.stop(SIGTERM)
-            pod.settings["max_streams"] = room
-            await pod.start()
+            await pod.change(max_streams=pod.streams + room)
             closed = await _shed_beside(stage, pod, FULL_SHARE)
             await asyncio.sleep(fault.seconds)
         finally:
-            pod.settings["max_streams"] = before
-        await pod.stop(SIGTERM)
-        await pod.start(ready=False)
-    return f"room for {room} streams, {closed} streams shed by the others"
+            await pod.change(max_streams=before)
+    return f"room for {room} more streams, {closed} streams shed by the others"
 
 
 async def overflow(stage: Stage, fault: Fault) -> str:
     """While it takes the burst in many small pieces, streams come to it that have seen all of it."""
-    pod, count = stage.pods[fault.pod], int(stage.options.rate * BURST_SECONDS)
+    pod, count = stage.pods[fault.pod], _burst(stage)
     async with pod.turn:
+        await crowded(stage)
         pod.freeze()
         try:
             stage.publisher.burst(count)
@@ -131,6 +136,7 @@ async def overflow(stage: Stage, fault: Fault) -> str:
 
 
 async def shed(stage: Stage, fault: Fault) -> str:
+    await crowded(stage)
     return f"{await _shed(stage, stage.pods, fault.share)} streams"
 
 
@@ -143,50 +149,58 @@ async def nats(stage: Stage, fault: Fault) -> str:
 
 
 async def reload(stage: Stage, fault: Fault) -> str:
+    """Not while clients stall: it would cut their streams before any pod could lose patience with them."""
     assert stage.proxy is not None
-    stage.proxy.reload()
-    return ""
+    async with stage.stall_turn, stage.reload_turn:
+        replaced = await stage.proxy.reload()
+    stage.note(REPLACED, replaced)
+    return f"{replaced} workers replaced"
 
 
 async def stall(stage: Stage, fault: Fault) -> str:
     """A burst fills their sockets, and those of the proxy."""
-    count = await stage.clients.stall(stage.part_of(fault.share / 2), fault.seconds, fault.seed)
-    await asyncio.sleep(fault.seconds / 4)
-    stage.publisher.burst(burst := int(stage.options.rate * BURST_SECONDS))
-    await asyncio.sleep(fault.seconds * 3 / 4)
+    burst = _burst(stage) * 3 // 2
+    async with stage.stall_turn:
+        await crowded(stage)
+        count = await stage.clients.stall(stage.part_of(fault.share), fault.seconds, fault.seed)
+        await asyncio.sleep(fault.seconds / 4)
+        stage.publisher.burst(burst)
+        await asyncio.sleep(fault.seconds * 3 / 4)
     return f"{count} clients for {fault.seconds:.0f} s, and {burst} events at once"
 
 
 async def reset(stage: Stage, fault: Fault) -> str:
+    await crowded(stage)
     return f"{await stage.clients.reset(stage.part_of(fault.share), fault.seed)} clients"
 
 
 async def blackout(stage: Stage, fault: Fault) -> str:
-    for pod in stage.pods:
+    pods = stage.pods if fault.hard else stage.pods[1:]
+    for pod in pods:
         await pod.turn.acquire()
     try:
-        await asyncio.gather(*(pod.stop(SIGKILL) for pod in stage.pods))
+        streams = sum(await asyncio.gather(*(pod.kill() for pod in pods)))
         await asyncio.sleep(fault.seconds)
-        await asyncio.gather(*(pod.start(ready=False) for pod in stage.pods))
+        await asyncio.gather(*(pod.start(ready=False) for pod in pods))
     finally:
-        for pod in stage.pods:
+        for pod in pods:
             pod.turn.release()
-    return f"{len(stage.pods)} pods, away for {fault.seconds:.1f} s"
+    return f"{len(pods)} pods with {streams} streams, away for {fault.seconds:.1f} s"
 
 
 async def quiet(stage: Stage, fault: Fault) -> str:
     """Nobody is owed anything that the stream then drops: whoever comes back to the empty stream goes on in silence."""
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     await stage.keep(SHORT_SECONDS)
     try:
-        await _empty(stage)
+        await empty(stage)
         pod = stage.pods[fault.pod]
         async with pod.turn:
-            await pod.stop(SIGKILL)
+            await pod.kill()
             count = await stage.clients.reset(stage.part_of(fault.share), fault.seed)
             await pod.start()
-        await _settled(stage)
+        await settled(stage)
     finally:
         await stage.keep(KEPT_SECONDS)
         stage.publisher.go_on()
@@ -197,20 +211,19 @@ async def quiet(stage: Stage, fault: Fault) -> str:
 
 
 async def rollout(stage: Stage, fault: Fault) -> str:
-    """From here on no stream ends by age: whoever moves does so because of a fault."""
-    for pod in stage.pods:
-        async with pod.turn:
-            pod.settings["max_age_seconds"] = 0
-            await pod.stop(SIGTERM)
-            await pod.start()
-    return f"{len(stage.pods)} pods"
+    """From here on no stream ends by age, whoever moves does so because of a fault; and no pod is restarted for that, so
+    that what they hold at the end is what they hold after a long life."""
+    await asyncio.gather(*(pod.change(max_age_seconds=0) for pod in stage.pods))
+    closed = await _shed(stage, stage.pods, fault.share)
+    await asyncio.sleep(stage.options.window_seconds + FAREWELL_SECONDS)
+    return f"{closed} streams"
 
 
 async def expired(stage: Stage, fault: Fault) -> str:
     """The publisher goes on, and the stream drops what no pod has seen yet."""
     seconds = max(4.0, min(10.0, stage.options.minutes * 4))
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     stage.publisher.go_on()
     for relay in stage.relays:
         relay.go_down()
@@ -221,9 +234,9 @@ async def expired(stage: Stage, fault: Fault) -> str:
     finally:
         for relay in stage.relays:
             relay.come_up()
-    await _following(stage)
+    await following(stage)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     await stage.keep(KEPT_SECONDS)
     stage.publisher.go_on()
     return f"{seconds + GONE_MARGIN_SECONDS:.0f} s of {seconds:.0f} s kept, {count} clients reset meanwhile"
@@ -241,9 +254,9 @@ async def recreated(stage: Stage, fault: Fault) -> str:
         moved += await _shed(stage, stage.pods, fault.share)
         moved += await stage.clients.reset(stage.part_of(fault.share / 3), draw.randrange(2**31))
         await asyncio.sleep(draw.uniform(0.3, 0.7))
-    await _following(stage)
+    await following(stage)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     stage.publisher.go_on()
     return f"{moved} clients moved meanwhile"
 
@@ -252,23 +265,23 @@ async def rewound(stage: Stage, fault: Fault) -> str:
     """Nothing is published until every client was told: positions that are given out again cannot be told apart."""
     copy = stage.folder / "jetstream-copy"
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     epoch, kept, _ = await stage.head()
     await asyncio.to_thread(stage.nats.stop)
     await asyncio.to_thread(copy_store, stage.store, copy)
     await asyncio.to_thread(stage.nats.start)
-    await _following(stage)
+    await following(stage)
     stage.publisher.go_on()
     await asyncio.sleep(2.0)
     await stage.publisher.rest()
-    await _settled(stage)
+    await settled(stage)
     _, last, _ = await stage.head()
     await asyncio.to_thread(stage.nats.stop)
     await asyncio.to_thread(copy_store, copy, stage.store)
     stage.truth.eras.append(Era(epoch, now_ms(), "rewound"))
     await asyncio.to_thread(stage.nats.start)
-    await _following(stage)
-    await _settled(stage, exactly=True)
+    await following(stage)
+    await settled(stage, exactly=True)
     stage.publisher.go_on()
     return f"{last - kept} events lost"
 
@@ -280,9 +293,6 @@ CARRY_OUT: dict[str, Callable[[Stage, Fault], Awaitable[str]]] = {
         *(rollout, expired, recreated, rewound),
     )
 }
-
-ALONE = frozenset({"quiet"})
-"""Faults that need everything in its place before they begin."""
 
 ORDERLY = frozenset({"stop", "drain", "shed", "rollout", "full"})
 SUDDEN = frozenset({"kill", "blackout", "reload"})
@@ -308,44 +318,20 @@ async def _shed_one(pod: Pod, share: float, window: float) -> int:
     return count
 
 
-def _streams(pod: Pod) -> int:
-    return pod.samples[-1].streams if pod.samples else 0
+def _burst(stage: Stage) -> int:
+    """How many events."""
+    return max(int(stage.options.rate * BURST_SECONDS), BURST_LEAST)
 
 
-async def _settled(stage: Stage, *, exactly: bool = False) -> None:
-    behind = await stage.settle(exactly=exactly)
-    if behind:
-        raise Unsettled(
-            f"{behind} clients had not come to the stream's head, and for {SETTLE_SECONDS:.0f} s nothing came"
-        )
-
-
-async def _empty(stage: Stage) -> None:
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (await stage.head())[2]:
-        if time.monotonic() > deadline:
-            raise Unsettled(f"the stream had not dropped its events after {SETTLE_SECONDS:.0f} s")
-        await asyncio.sleep(0.1)
-
-
-async def _following(stage: Stage) -> None:
-    """Until NATS answers, and every pod has come to the stream's head as it was then."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not await _followed(stage):
-        if time.monotonic() > deadline:
-            raise Unsettled(f"the pods had not come to the stream's head after {SETTLE_SECONDS:.0f} s")
-        await asyncio.sleep(0.1)
-
-
-async def _followed(stage: Stage) -> bool:
-    try:
-        epoch, seq, _ = await stage.head()
-        loads = await asyncio.gather(*(pod.ask("GET", "/load") for pod in stage.pods))
-    except (nats_errors.Error, OSError):  # NATS is starting, or a pod is
-        return False
-    return all(_reached(load["position"], epoch, seq) for load in loads)
-
-
-def _reached(position: str | None, epoch: str, seq: int) -> bool:
-    its, _, at = (position or "-0").rpartition("-")
-    return its == epoch and int(at) >= seq
+async def even_out(stage: Stage) -> None:
+    """Of pods that start together, the first one that is ready gets nearly all streams: the others get some of them."""
+    await all_back(stage)
+    await asyncio.gather(*(pod.sample() for pod in stage.pods))
+    fair = stage.options.clients / len(stage.pods)
+    shares = [max(pod.streams - fair, 0) / max(pod.streams, 1) for pod in stage.pods]
+    window = stage.options.window_seconds
+    await asyncio.gather(
+        *(_shed_one(pod, share, window) for pod, share in zip(stage.pods, shares, strict=True) if share)
+    )
+    await asyncio.sleep(window + FAREWELL_SECONDS)
+    await all_back(stage)

@@ -3,6 +3,8 @@
 A client that was given a position is owed every event of its subjects after it, once and in order, until it is told of
 a gap. A gap is true where the client steps from one era of the stream into a later one, or where the stream no longer
 held the event after the client's position; what a true gap passes over is not owed, unless the stream still held it.
+Whatever a gap says must be so: the position that the client had, the one from which it goes on, an oldest one in between,
+and a reason that fits.
 """
 
 from collections import Counter
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 
 from loadtest.chaos.records import Connected, Entry, Gap, GaveUp, Malformed, Placed, Run
 from loadtest.chaos.traffic import Kind
-from loadtest.chaos.truth import CAUSES, Owed, Truth, index_after
+from loadtest.chaos.truth import CAUSES, EXPIRED, Owed, Truth, index_after
 
 FAULTS = (
     "lost", "duplicated", "out_of_order", "foreign", "malformed", "false_gaps", "missing_gaps", "gave_up", "never_begun",
@@ -27,11 +29,6 @@ class Verdict:
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
-
-    @property
-    def expected(self) -> int:
-        """Events that were owed."""
-        return self.counts["made"] + self.counts["lost"]
 
     @property
     def clean(self) -> bool:
@@ -175,10 +172,11 @@ class Reader:
         self._stand(epoch, seq)
 
     def _gap(self, gap: Gap) -> None:
-        what = f"gap from {gap.requested} to {gap.epoch}-{gap.seq}, reason {gap.reason}"
+        what = f"gap from {gap.requested} to {gap.following}, oldest {gap.oldest}, reason {gap.reason}"
         era = self._era_of(gap)
-        if era is None or self.era < 0 or gap.requested != self.last_id or gap.following != f"{gap.epoch}-{gap.seq}":
-            self._wrong("false_gaps", f"{what}; it stood at {self.last_id!r}")
+        untrue = self._untrue(gap)
+        if era is None or self.era < 0 or untrue:
+            self._wrong("false_gaps", f"{what}: {untrue or 'in no era'}; it stood at {self.last_id!r}")
             if era is None:
                 return
             self._enter(era, gap.seq)
@@ -190,21 +188,39 @@ class Reader:
             self._pass_over(gap, what)
         self._stand(gap.epoch, gap.seq)
 
+    def _untrue(self, gap: Gap) -> str:
+        """What a gap says that is not so, whatever its reason; empty where there is nothing."""
+        if gap.requested != self.last_id:
+            return "that is not the client's position"
+        if gap.following != f"{gap.epoch}-{gap.seq}":
+            return f"its id is {gap.epoch}-{gap.seq}"
+        epoch, _, seq = gap.oldest.rpartition("-")
+        if epoch != gap.epoch or not seq.isdecimal() or int(seq) > gap.seq:
+            return "the oldest position is none of the stream's, or after the one from which it goes on"
+        return ""
+
     def _step(self, era: int, gap: Gap, what: str) -> None:
         """From one era into a later one; a gap for each in between, or one for all, is as it should be."""
         causes = frozenset[str]().union(*(CAUSES[each.cause] for each in self.truth.eras[self.era + 1 : era + 1]))
-        if gap.reason in causes:
-            self.verdict.counts["gaps"] += 1
-        else:
+        if gap.reason not in causes:
             self._wrong("false_gaps", f"{what}: the reason is none of {', '.join(sorted(causes))}")
+        elif gap.reason == "ahead" and self.last_seq <= gap.seq:
+            self._wrong("false_gaps", f"{what}: its position was not ahead")
+        else:
+            self.verdict.counts["gaps"] += 1
         self._enter(era, gap.seq)
 
     def _pass_over(self, gap: Gap, what: str) -> None:
-        """Within one era: true where the stream had dropped what comes next, and only for what it had dropped."""
-        if self.truth.expired(self.era, self.last_seq + 1, self.at):
-            self.verdict.counts["gaps"] += 1
-        else:
+        """Within one era: true where the stream had dropped what comes next, and only for what it had dropped; a pod whose
+        memory went back to the client's position had no reason for it."""
+        if gap.reason != EXPIRED:
+            self._wrong("false_gaps", f"{what}: within one era nothing but {EXPIRED} is a reason")
+        elif not self.truth.expired(self.era, self.last_seq + 1, self.at):
             self._wrong("false_gaps", f"{what}: the stream still held what comes next")
+        elif int(gap.oldest.rpartition("-")[2]) <= self.last_seq:
+            self._wrong("false_gaps", f"{what}: the oldest position is not after the client's")
+        else:
+            self.verdict.counts["gaps"] += 1
         until = max(index_after(self.owed, gap.seq), self.next)
         kept = [index for index in range(self.next, until) if not self._expired(index)]
         if kept:

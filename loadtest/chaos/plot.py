@@ -1,4 +1,4 @@
-"""The plot of a run: faults, open streams and reconnects per second over time."""
+"""The plot of a run: faults, open streams, reconnects per second and the oldest pod's memory over time."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtest.chaos.faults import ORDERLY, SUDDEN
-from loadtest.chaos.figures import Figures
+from loadtest.chaos.figures import OLDEST, Figures
 from loadtest.chaos.session import Outcome
 
 mpl.rcParams["svg.hashsalt"] = "ssecast"  # the same measurements make the same file
@@ -19,8 +19,8 @@ LEAST_WIDTH = 0.4
 
 def draw(outcome: Outcome, found: Figures, folder: Path, title: str) -> None:
     """Writes chaos.png and chaos.svg."""
-    figure = Figure(figsize=(12, 9), layout="constrained")
-    lanes, streams, rates = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 3))
+    figure = Figure(figsize=(12, 10.5), layout="constrained")
+    lanes, streams, rates, memory = figure.subplots(4, 1, sharex=True, height_ratios=(5, 3, 3, 2))
     _faults(lanes, outcome)
     streams.plot(found.timeline.open_streams, color="#2e7d32")
     streams.set_ylabel("open streams")
@@ -30,8 +30,16 @@ def draw(outcome: Outcome, found: Figures, folder: Path, title: str) -> None:
     rates.annotate("budget", (0, outcome.options.budget), color=SUDDEN_COLOUR, va="bottom", fontsize=8)
     rates.set_ylabel("reconnects per second")
     rates.set_ylim(bottom=0)
-    rates.set_xlabel("seconds")
-    for axes in (lanes, streams, rates):
+    samples = [each for each in outcome.samples[OLDEST] if each.rss]
+    memory.plot(
+        [(each.at - outcome.began) / 1000 for each in samples],
+        [each.rss / 2**20 for each in samples],
+        color=OTHER_COLOUR,
+    )
+    memory.set_ylabel(f"MiB of pod {OLDEST}")
+    memory.set_ylim(bottom=0)
+    memory.set_xlabel("seconds")
+    for axes in (lanes, streams, rates, memory):
         axes.grid(visible=True, axis="x", alpha=0.25)
     lanes.set_title(title, fontsize=11)
     figure.savefig(folder / "chaos.png", dpi=110)
@@ -44,13 +52,16 @@ def _faults(axes: Axes, outcome: Outcome) -> None:
         began, ended = ((at - outcome.began) / 1000 for at in (each.began, each.ended))
         lane = names.index(each.fault.name)
         axes.broken_barh(
-            [(began, max(ended - began, LEAST_WIDTH))], (lane - 0.35, 0.7), color=_colour(each.part, each.fault.name)
+            [(began, max(ended - began, LEAST_WIDTH))],
+            (lane - 0.35, 0.7),
+            facecolor=_colour(each.part, each.fault.name),
+            edgecolor="black" if each.fault.alone else "none",
         )
         if each.fault.pod >= 0:
             axes.annotate(str(each.fault.pod), (began, lane), fontsize=6, va="center", ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_ylabel("faults, with the pod")
+    axes.set_ylabel("faults, with the pod; framed: alone")
 
 
 def _colour(part: int, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Pods as processes: started, stopped, killed, frozen, asked and weighed."""
+"""Pods as processes: started, changed, stopped, killed, frozen, asked and weighed."""
 
 import asyncio
 import json
@@ -15,10 +15,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loadtest.bench.processes import Child, free_port
+from loadtest.chaos.effects import FROZEN, KILLED, Look
+from loadtest.chaos.publisher import now_ms
+from ssecast.settings import LIVE, PREFIX
 
 START_SECONDS, STOP_SECONDS = 60.0, 60.0
 POLL_SECONDS = 0.05
 ASK_SECONDS = 5.0
+CHANGE_SECONDS = 20.0
+"""A pod looks at its settings every two seconds, and may be frozen or busy meanwhile."""
+
+TAKEN = "settings taken"
+"""What its log says then."""
+
+STOPPING_LOOK_SECONDS = 0.25
+STOPPED = "T"
 COUNTERS = ("ssecast_source_restarts", "ssecast_resumes", "ssecast_gaps", "ssecast_breaks", "ssecast_streams_closed",
             "ssecast_streams_refused")  # fmt: skip
 
@@ -32,25 +43,30 @@ class Weight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A pod at one moment. time: seconds of the monotonic clock. streams: -1 where it did not answer."""
+    """A pod at one moment. at: milliseconds of the monotonic clock. boot: how often it had been started by then.
+    streams: -1 where it did not answer."""
 
-    time: float
+    at: int
+    boot: int
     streams: int
     rss: int
     files: int
 
 
 class Pod:
-    """One pod on ports that it keeps, with settings that may change from one start to the next."""
+    """One pod on ports that it keeps, with settings that may change while it runs: those stand in a folder, the others in
+    its environment."""
 
     def __init__(self, number: int, command: Sequence[str], folder: Path, settings: Mapping[str, object]) -> None:
         self.number, self.command = number, list(command)
         self.port, self.admin_port = free_port(), free_port()
         self.log = folder / f"pod-{number}.log"
+        self.settings_folder = folder / f"pod-{number}-settings"
         self.settings = dict(settings)
         self.child: Child | None = None
         self.turn = asyncio.Lock()
         self.samples: list[Sample] = []
+        self.history: list[Look] = []
         self.starts = 0
         self.died: list[str] = []
         """How it ended without having been told to."""
@@ -65,11 +81,34 @@ class Pod:
     async def start(self, *, ready: bool = True) -> None:
         """Starts it and waits until it is ready, or at least alive."""
         self._before, self._boot = self.counters, Counter()
-        env = {f"SSECAST_{name.upper()}": str(value) for name, value in self.settings.items()}
-        env |= {"SSECAST_PORT": str(self.port), "SSECAST_ADMIN_PORT": str(self.admin_port)}
+        self._write_live()
+        env = {_variable(name): str(value) for name, value in self.settings.items() if name not in LIVE}
+        env |= {
+            _variable("port"): str(self.port),
+            _variable("admin_port"): str(self.admin_port),
+            _variable("settings_dir"): str(self.settings_folder),
+        }
         self.child = Child(self.command, self.log, env=env)
         self.starts += 1
         await self.wait_until("/readyz" if ready else "/healthz")
+
+    async def change(self, **settings: object) -> None:
+        """Changes settings while it runs. Raises RuntimeError where it does not say in time that it has taken them."""
+        said = self.log.stat().st_size
+        self.settings |= settings
+        self._write_live()
+        deadline = time.monotonic() + CHANGE_SECONDS
+        while TAKEN.encode() not in self.log.read_bytes()[said:]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"pod {self.number} has not taken {settings} within {CHANGE_SECONDS:.0f} s")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _write_live(self) -> None:
+        self.settings_folder.mkdir(exist_ok=True)
+        for name in self.settings.keys() & LIVE:
+            new = self.settings_folder / "new"
+            new.write_text(str(self.settings[name]))
+            new.replace(self.settings_folder / _variable(name))
 
     async def wait_until(self, path: str) -> None:
         """Until the address answers 200. Raises RuntimeError where it does not in time, or the process ended."""
@@ -86,23 +125,40 @@ class Pod:
         )
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it by a signal and waits for it."""
+        """Ends it by a signal and waits for it; while it drains, it is asked what it counts until the last moment."""
         child, self.child = self.child, None
         if child is None:
             return
         self._note_end(child)
-        if how is signal.SIGTERM:
-            await self.sample(child)
         if child.process.poll() is None:
             child.process.send_signal(how)
-        for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
-            if child.process.poll() is not None:
-                break
-            await asyncio.sleep(POLL_SECONDS)
+        deadline = time.monotonic() + STOP_SECONDS
+        while child.process.poll() is None and time.monotonic() < deadline:
+            await asyncio.sleep(STOPPING_LOOK_SECONDS if how is signal.SIGTERM else POLL_SECONDS)
+            if how is signal.SIGTERM:
+                await self.sample(child)
         await asyncio.to_thread(child.stop)
+
+    async def kill(self) -> int:
+        """Ends it by SIGKILL; returns how many streams it had just before."""
+        await self.sample()
+        streams = self.streams
+        await self.stop(signal.SIGKILL)
+        self._note(KILLED, streams)
+        return streams
+
+    @property
+    def streams(self) -> int:
+        """As many as it had when it was last asked."""
+        return max(self.samples[-1].streams, 0) if self.samples else 0
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
+
+    def note_frozen(self) -> None:
+        """Counts it where the kernel says that the process is stopped."""
+        if self.child is not None:
+            self._note(FROZEN, int(_state(self.child.process.pid) == STOPPED))
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -124,7 +180,8 @@ class Pod:
             streams = int(found.get("ssecast_streams", -1))
             if self.child in (child, None):
                 self._boot = Counter({name: int(value) for name, value in found.items() if name.startswith(COUNTERS)})
-        self.samples.append(Sample(time.monotonic(), streams, weight.rss, weight.files))
+                self.history.append(Look(now_ms(), self.counters))
+        self.samples.append(Sample(now_ms(), self.starts, streams, weight.rss, weight.files))
 
     async def weigh(self) -> tuple[int, int, int]:
         """(open streams, resident bytes, open files) now. Raises OSError where it does not answer."""
@@ -136,6 +193,10 @@ class Pod:
         """Notes it where it ended by itself."""
         if self.child is not None:
             self._note_end(self.child)
+
+    def _note(self, name: str, count: int) -> None:
+        self._before[name] += count
+        self.history.append(Look(now_ms(), self.counters))
 
     def _note_end(self, child: Child) -> None:
         try:
@@ -162,6 +223,17 @@ def _samples(exposition: str) -> list[tuple[str, float]]:
     """Name with labels, and value, of each sample in Prometheus's text format."""
     lines = (line.rpartition(" ") for line in exposition.splitlines() if not line.startswith("#"))
     return [(name, float(value)) for name, _, value in lines]
+
+
+def _variable(setting: str) -> str:
+    return PREFIX + setting.upper()
+
+
+def _state(pid: int) -> str:
+    """One letter, as in proc(5); empty where there is no such process."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    return ""
 
 
 def _weigh(pid: int) -> Weight:

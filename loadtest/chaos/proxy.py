@@ -1,8 +1,10 @@
 """HAProxy in front of the pods, where it is installed: reloaded in the middle, and never without a good answer."""
 
+import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +13,7 @@ from typing import Self
 from loadtest.bench.processes import Child, free_port
 from loadtest.chaos.pods import Pod
 
+RELOAD_SECONDS = 10.0
 INSTALL = "apt-get install haproxy"
 LEFT_OUT = f"HAProxy is left out, and the clients spread over the pods themselves, for it is not installed: {INSTALL}"
 
@@ -94,7 +97,17 @@ class Proxy:
     ) -> None:
         self.child.stop()
 
-    def reload(self) -> None:
-        """A new worker takes over; the old one ends its streams after hard-stop-after."""
+    async def reload(self) -> int:
+        """A new worker takes over; the old one ends its streams after hard-stop-after. Returns how many have ended."""
         self.child.check()
+        before, deadline = self._workers(), time.monotonic() + RELOAD_SECONDS
         os.kill(self.child.process.pid, signal.SIGUSR2)
+        while (now := self._workers()) & before or not now:
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        return len(before - now) if now else 0
+
+    def _workers(self) -> set[int]:
+        files = Path(f"/proc/{self.child.process.pid}/task").glob("*/children")
+        return {int(child) for file in files for child in file.read_text().split()}

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from loadtest.chaos.traffic import name_of, payload, subject_of
-from loadtest.chaos.truth import Stored, Truth
+from loadtest.chaos.truth import Span, Stored, Truth
 
 ANSWER_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
@@ -25,6 +25,11 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 def now_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+def clocks_ms() -> int:
+    """What the wall clock is ahead of the monotonic one."""
+    return (time.time_ns() - time.monotonic_ns()) // 1_000_000
 
 
 class Publisher:
@@ -38,6 +43,7 @@ class Publisher:
         self._in_flight: set[asyncio.Task[None]] = set()
         self.client: Client | None = None
         self.failed: BaseException | None = None
+        self._resting_since = 0
 
     async def start(self) -> Self:
         self.client = await nats.connect(
@@ -56,6 +62,9 @@ class Publisher:
         return len(self._in_flight)
 
     def go_on(self) -> None:
+        if self._resting_since:
+            self.truth.rests.append(Span(self._resting_since, now_ms()))
+            self._resting_since = 0
         self._flowing.set()
 
     async def rest(self) -> None:
@@ -65,6 +74,7 @@ class Publisher:
             await asyncio.wait(set(self._in_flight))
         if self.failed is not None:
             raise self.failed
+        self._resting_since = self._resting_since or now_ms()
 
     def burst(self, count: int) -> None:
         """Publishes some events at once, beside the steady ones."""

@@ -87,16 +87,21 @@ class GaveUp(NamedTuple):
     status: str
 
 
-class Summary(NamedTuple):
-    """The longest pause between two events, and since when; the longest way of one event, and when it was sent."""
+class Paused(NamedTuple):
+    """One of its longest pauses between two events; written down at the end."""
 
-    pause: int
+    at: int
     since: int
+
+
+class Summary(NamedTuple):
+    """The longest way of an event, and when it was sent."""
+
     delay: int
     sent: int
 
 
-Entry = Connected | Refused | Opened | Placed | Run | Gap | Malformed | Ended | GaveUp | Summary
+Entry = Connected | Refused | Opened | Placed | Run | Gap | Malformed | Ended | GaveUp | Paused | Summary
 
 _TEXTS: dict[str, Callable[[int, str], Entry]] = {"x": Refused, "b": Malformed, "e": Ended, "f": GaveUp}
 
@@ -122,6 +127,8 @@ def parse(line: str) -> Entry:
     if letter == "s":
         return Summary(*map(int, rest.split()))
     at, _, rest = rest.partition(" ")
+    if letter == "q":
+        return Paused(int(at), int(rest))
     if letter in _TEXTS:
         return _TEXTS[letter](int(at), rest)
     if letter == "h":
@@ -141,21 +148,36 @@ def parse(line: str) -> Entry:
 def _gap(at: int, epoch: str, seq: int, data: str) -> Gap | Malformed:
     try:
         body = json.loads(data)
-        return Gap(at, epoch, seq, body["requested"], body["oldest"], body["next"], body["reason"])
+        values = [body[name] for name in ("requested", "oldest", "next", "reason")]
+        if all(isinstance(value, str) for value in values):
+            return Gap(at, epoch, seq, *values)
     except (ValueError, KeyError, TypeError):
-        return Malformed(at, f"a gap with the data {data!r}")
+        pass
+    return Malformed(at, f"a gap with the data {data!r}")
 
 
-def read(path: Path) -> list[Client]:
-    """All clients of a run, in the order in which they were opened."""
+@dataclass
+class Ledger:
+    """All clients of a run, in the order in which they were opened. times: by the number of an event, when it was stored as
+    the first client with `format=json` was told; microseconds of Unix time."""
+
+    clients: list[Client]
+    times: dict[int, int]
+
+
+def read(path: Path) -> Ledger:
     kinds: dict[int, str] = {}
     lines: dict[int, list[str]] = defaultdict(list)
+    times: dict[int, int] = {}
     with path.open() as file:
         for line in file:
             index, _, rest = line.rstrip("\n").partition(" ")
             if index == "G":
                 name, first, count, _ = rest.split(" ", 3)
                 kinds |= dict.fromkeys(range(int(first), int(first) + int(count)), name)
+            elif index == "T":
+                number, stored = rest.split()
+                times[int(number)] = int(stored)
             else:
                 lines[int(index)].append(rest)
-    return [Client(index, kind, lines[index]) for index, kind in sorted(kinds.items())]
+    return Ledger([Client(index, kind, lines[index]) for index, kind in sorted(kinds.items())], times)

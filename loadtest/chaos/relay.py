@@ -1,10 +1,19 @@
-"""A TCP relay between one pod and NATS: it can stand still, as a stuck network does, or be down."""
+"""A TCP relay between one pod and NATS: it can stand still, as a stuck network does, or be down, and knows which
+consumers the pod asked for."""
 
 import asyncio
 import contextlib
+import re
+from collections import deque
+from collections.abc import Callable
 from typing import Self
 
 PIECE = 65_536
+ASKED = re.compile(rb"PUB \$JS\.API\.CONSUMER\.CREATE\.[\w-]+\.([\w-]+) ")
+LONGEST = 200
+"""Bytes of such a line up to the name: so much of a piece is looked at again with the next one."""
+
+KNOWN = 50
 
 
 class Relay:
@@ -13,6 +22,8 @@ class Relay:
     def __init__(self, target: int) -> None:
         self.target = target
         self.down = False
+        self.consumers: deque[str] = deque(maxlen=KNOWN)
+        """Names of the last ones that were asked for; those that are gone are among them."""
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -61,7 +72,7 @@ class Relay:
                 raise ConnectionRefusedError
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers |= {writer, far_writer}
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+            await asyncio.gather(self._copy(reader, far_writer, self._listener()), self._copy(far_reader, writer))
         except OSError:
             pass
         finally:
@@ -70,10 +81,27 @@ class Relay:
                     self._writers.discard(each)
                     each.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _listener(self) -> Callable[[bytes], None]:
+        """Notes which consumers are asked for in pieces of one connection."""
+        rest = b""
+
+        def listen(piece: bytes) -> None:
+            nonlocal rest
+            text = rest + piece
+            found = list(ASKED.finditer(text))
+            self.consumers.extend(each[1].decode() for each in found)
+            rest = text[max(found[-1].end() if found else 0, len(text) - LONGEST) :]
+
+        return listen
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listen: Callable[[bytes], None] | None = None
+    ) -> None:
         """Until either side ends; then the other one is cut, as when a server is gone."""
         with contextlib.suppress(OSError):
             while data := await reader.read(PIECE):
+                if listen is not None:
+                    listen(data)
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

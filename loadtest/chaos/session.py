@@ -3,27 +3,29 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 import nats.errors
 
 from loadtest.chaos import faults
-from loadtest.chaos.plan import SECONDS, Fault, first_part, second_part
-from loadtest.chaos.pods import Pod
-from loadtest.chaos.publisher import now_ms
+from loadtest.chaos.effects import LAG_MS, Look, effect
+from loadtest.chaos.patience import all_back
+from loadtest.chaos.plan import Fault, first_part, second_part
+from loadtest.chaos.pods import Pod, Sample
+from loadtest.chaos.publisher import clocks_ms, now_ms
 from loadtest.chaos.stage import SETTLE_SECONDS, Options, Stage, staged
 from loadtest.chaos.traffic import crowd
 from loadtest.chaos.truth import Truth
 
-GAPS_SECONDS, POD_SECONDS = 35.0, 3.0
-"""What one round of the second part takes, about, and one pod's restart before it beside its drain."""
+GAPS_SECONDS, ROLLOUT_SECONDS = 35.0, 6.0
+"""What one round of the second part takes, about, and new settings before it beside the shed that follows them."""
 
-LEAST_SECONDS = 20.0
-"""Of the first part."""
+LEAST_SECONDS = 15.0
+"""Of the first part, beside what happens alone."""
 
 ROUND_MINUTES = 10.0
 """One round of the second part for each of these."""
@@ -60,7 +62,7 @@ class PodWeight:
 
 @dataclass
 class Outcome:
-    """All that the report is made of, but for what the clients wrote down. began: milliseconds."""
+    """All that the report is made of, but for what the clients wrote down. began, ended: with clients; milliseconds."""
 
     options: Options
     ledger: Path
@@ -68,13 +70,16 @@ class Outcome:
     plan: tuple[list[Fault], list[Fault]]
     proxy: bool
     began: int = 0
+    ended: int = 0
     happened: list[Happened] = field(default_factory=list)
     weights: dict[str, list[PodWeight]] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     died: list[str] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
-    samples: list[list[tuple[float, int, int, int]]] = field(default_factory=list)
-    """Of each pod: (seconds of the monotonic clock, streams, resident bytes, open files)."""
+    samples: list[list[Sample]] = field(default_factory=list)
+    """Of each pod."""
+    histories: list[list[Look]] = field(default_factory=list)
+    """What each pod had counted, again and again, and what was counted of what is no pod's."""
     attempts: int = 0
     unsettled: int = 0
     """Clients that had not come to the stream's head at the end of a part."""
@@ -83,10 +88,12 @@ class Outcome:
 def planned(options: Options, *, proxy: bool) -> tuple[list[Fault], list[Fault]]:
     """The faults of both parts."""
     rounds = max(1, round(options.minutes / ROUND_MINUTES))
-    second = rounds * GAPS_SECONDS + options.pods * (options.window_seconds + POD_SECONDS)
-    seconds = max(LEAST_SECONDS, options.minutes * 60 - second)
+    bounds = options.bounds(
+        options.minutes * 60 - rounds * GAPS_SECONDS - options.window_seconds - ROLLOUT_SECONDS, proxy=proxy
+    )
+    least = bounds.measured_until + LEAST_SECONDS
     return (
-        first_part(options.seed, seconds, options.pods, proxy=proxy),
+        first_part(options.seed, replace(bounds, seconds=max(bounds.seconds, least))),
         second_part(options.seed, rounds),
     )
 
@@ -104,7 +111,9 @@ async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
             pod.check()
             outcome.counters += pod.counters
             outcome.died += pod.died
-            outcome.samples.append([(each.time, each.streams, each.rss, each.files) for each in pod.samples])
+            outcome.samples.append(pod.samples)
+            outcome.histories.append(pod.history)
+        outcome.histories.append(stage.history)
         outcome.attempts = stage.publisher.attempts
         outcome.tracebacks = [line for pod in stage.pods for line in _tracebacks(pod)]
         return outcome
@@ -112,11 +121,13 @@ async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
 
 async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
     outcome.began = now_ms()
+    stage.truth.clocks.append(clocks_ms())
     placed = await stage.clients.open(crowd(stage.options.clients), stage.options.rate)
     tell(f"{placed:,} of {stage.options.clients:,} clients have begun")
     stage.publisher.go_on()
     first, second = outcome.plan
     await _happen_at_their_times(stage, outcome, first, tell)
+    await _once_more(stage, outcome, tell)
     await _grow_quiet(stage, outcome, tell)
     outcome.weights["between"] = await _weigh(stage, outcome.weights["before"], empty=False)
     stage.publisher.go_on()
@@ -124,19 +135,25 @@ async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
         await _happen(stage, outcome, 2, fault, tell)
     await _grow_quiet(stage, outcome, tell)
     await stage.clients.close()
+    outcome.ended = now_ms()
+    stage.truth.clocks.append(clocks_ms())
     outcome.weights["after"] = await _weigh(stage, outcome.weights["before"], empty=True)
 
 
 async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Fault], tell: Tell) -> None:
-    """Faults overlap, but for those that need everything in its place; what comes after those keeps its distance."""
+    """Faults overlap, but for those that happen alone; what comes after one that took longer than planned keeps its
+    distance."""
     began, running = time.monotonic(), set[asyncio.Task[None]]()
     try:
-        for fault in plan:
+        for fault, following in zip(plan, [*plan[1:], None], strict=True):
             await asyncio.sleep(max(began + fault.at - time.monotonic(), 0))
-            if fault.name in faults.ALONE:
+            if fault.alone:
                 await _all_of(running)
                 await _happen(stage, outcome, 1, fault, tell)
-                began = max(began, time.monotonic() - fault.at - SECONDS[fault.name])
+                await asyncio.sleep(fault.alone)
+                await (faults.even_out(stage) if fault.name == "blackout" else all_back(stage))
+                if following is not None:
+                    began = max(began, time.monotonic() - following.at)
                 continue
             task = asyncio.create_task(_happen(stage, outcome, 1, fault, tell))
             running.add(task)
@@ -146,6 +163,26 @@ async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Faul
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _once_more(stage: Stage, outcome: Outcome, tell: Tell) -> None:
+    """Faults of a kind that had no effect so far, because others were in their way: now nothing is."""
+    await asyncio.sleep(LAG_MS / 1000)
+    histories = [*(pod.history for pod in stage.pods), stage.history]
+    for name, had in effects(outcome.happened, histories).items():
+        fault = next(each.fault for each in outcome.happened if each.fault.name == name)
+        if not had:
+            await faults.even_out(stage)
+            await _happen(stage, outcome, 1, replace(fault, alone=stage.options.back_seconds), tell)
+            await asyncio.sleep(stage.options.back_seconds)
+
+
+def effects(happened: Iterable[Happened], histories: Sequence[Sequence[Look]]) -> Counter[str]:
+    """By kind of fault, how much rose what they must make rise."""
+    found: Counter[str] = Counter()
+    for each in happened:
+        found[each.fault.name] += effect(each.fault.name, each.fault.pod, each.began, each.ended, histories)
+    return found
 
 
 async def _all_of(tasks: set[asyncio.Task[None]]) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGKILL
 
+import nats.errors as nats_errors
 from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import BadRequestError
 
 from loadtest.chaos.clients import Clients
+from loadtest.chaos.effects import Look
+from loadtest.chaos.plan import SECONDS, Bounds
 from loadtest.chaos.pods import Pod
 from loadtest.chaos.proxy import Proxy, installed
-from loadtest.chaos.publisher import Publisher, now_ms
+from loadtest.chaos.publisher import ANSWER_SECONDS, Publisher, now_ms
 from loadtest.chaos.relay import Relay
 from loadtest.chaos.traffic import SERVED
 from loadtest.chaos.truth import Era, Truth
@@ -35,7 +39,7 @@ SETTLE_SECONDS, SETTLE_MOST_SECONDS = 60.0, 600.0
 
 POLL_SECONDS = 0.2
 SAMPLE_SECONDS = 1.0
-FOR_CHANCE = 1.5
+FOR_CHANCE = 1.7
 """Random waits do not come evenly, and who is refused comes again beside others who come for the first time: what is spread
 over this much more time keeps within the budget in its worst second."""
 
@@ -81,8 +85,21 @@ class Options:
         return max(1.0, self.clients / self.budget * FOR_CHANCE)
 
     @property
+    def back_seconds(self) -> float:
+        """After a sudden fault, until everybody has come back."""
+        return (self.retry_ms + self.spread_ms) / 1000 + 1.0
+
+    @property
     def max_age_seconds(self) -> float:
-        return max(15.0, min(60.0, self.minutes * 20.0))
+        """So that all who came at once go within the budget, in the last fifth of their time; and nobody does while what
+        others bring about is measured, at the beginning."""
+        return max(min(60.0, self.minutes * 20.0), 7.4 * self.window_seconds + 18.0)
+
+    def bounds(self, seconds: float, *, proxy: bool) -> Bounds:
+        """What the plan of the first part must fit into."""
+        can = {"reload": proxy, "overflow": self.pod is None}
+        kinds = [name for name in SECONDS if can.get(name, True)]
+        return Bounds(seconds, self.pods, kinds, self.window_seconds, self.back_seconds)
 
     def command(self, pod: int) -> tuple[str, ...]:
         return self.pod or (NARROW_POD if pod == self.pods - 1 else POD)
@@ -123,6 +140,12 @@ class Stage:
         self.clients: Clients
         self.publisher: Publisher
         self.nats_turn = asyncio.Lock()
+        self.stall_turn, self.reload_turn = asyncio.Lock(), asyncio.Lock()
+        self.history = [Look(now_ms(), Counter())]
+        """What was counted of what is no pod's."""
+
+    def note(self, name: str, count: int) -> None:
+        self.history.append(Look(now_ms(), self.history[-1].counters + Counter({name: count})))
 
     @property
     def ledger(self) -> Path:
@@ -164,6 +187,23 @@ class Stage:
             duplicate_window=min(seconds, DUPLICATE_SECONDS),
             storage=StorageType.FILE,
         )
+
+    async def pause(self, pod: int, seconds: float) -> int:
+        """JetStream sends a pod's consumers nothing for so long, or again at once where that is 0; returns how many."""
+        until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        body = json.dumps({"pause_until": until} if seconds else {}).encode()
+        names = set(self.relays[pod].consumers)
+        return sum(await asyncio.gather(*(self._pause(name, body) for name in names)))
+
+    async def _pause(self, consumer: str, body: bytes) -> bool:
+        """False where it is gone, or NATS is."""
+        client = self.publisher.client
+        assert client is not None
+        try:
+            answer = await client.request(f"$JS.API.CONSUMER.PAUSE.{STREAM}.{consumer}", body, timeout=ANSWER_SECONDS)
+        except (nats_errors.Error, OSError):
+            return False
+        return "error" not in json.loads(answer.data)
 
     # The clients
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+CLOCK_MS = 20
+"""What two looks at two clocks may differ by."""
+
 
 class Stored(NamedTuple):
     """An event that JetStream acknowledged. sent: when it was first handed to NATS, so it is not older than that."""
@@ -32,8 +35,21 @@ class Era(NamedTuple):
     cause: str
 
 
+class Span(NamedTuple):
+    """A piece of time."""
+
+    since: int
+    until: int
+
+    def overlap(self, other: "Span") -> int:
+        return max(min(self.until, other.until) - max(self.since, other.since), 0)
+
+
 CAUSES = {"recreated": frozenset({"epoch"}), "rewound": frozenset({"rewound", "ahead"})}
 """Reasons that a gap may give for the step into an era."""
+
+EXPIRED = "expired"
+"""The only reason that a gap may give within an era."""
 
 
 class Owed(NamedTuple):
@@ -51,6 +67,10 @@ class Truth:
     by_number: dict[int, Stored] = field(default_factory=dict)
     retention: list[tuple[int, float]] = field(default_factory=list)
     """(since when, seconds) that the stream kept events."""
+    rests: list[Span] = field(default_factory=list)
+    """When nothing was published, and all that had been was acknowledged."""
+    clocks: list[int] = field(default_factory=list)
+    """What the wall clock was ahead of the monotonic one, milliseconds, as often as somebody looked."""
     _by_place: dict[tuple[int, int], Stored] = field(default_factory=dict)
     _owed: dict[tuple[int, frozenset[str]], Owed] = field(default_factory=dict)
 
@@ -89,6 +109,20 @@ class Truth:
             if since <= at and event.sent + seconds * 1000 <= min(until, at):
                 return True
         return False
+
+    def pause(self, since: int, until: int) -> int:
+        """How long nothing came between two events, less the publisher's rests."""
+        pause = Span(since, until)
+        return until - since - sum(pause.overlap(rest) for rest in self.rests)
+
+    def was_stored_at(self, number: int, wall_us: int) -> bool:
+        """Whether JetStream may have stored this event at that time of the wall clock: after it was first handed over, and
+        before it was acknowledged."""
+        event = self.by_number.get(number)
+        if event is None:
+            return False
+        first, last = event.sent + min(self.clocks), event.acked + max(self.clocks)
+        return first - CLOCK_MS <= wall_us / 1000 <= last + CLOCK_MS
 
     def _at(self, era: int, seq: int) -> Stored | None:
         """Also what an era took over from the one that it was copied from."""

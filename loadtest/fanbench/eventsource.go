@@ -36,6 +36,7 @@ type eventsource struct {
 	poll       int
 	sources    []source
 	ledger     *ledger
+	times      times
 	timers     timers
 	events     []syscall.EpollEvent
 	buffer     []byte
@@ -85,6 +86,7 @@ func newEventSource(path string, servers []string) (*eventsource, error) {
 	e := &eventsource{
 		buffer: make([]byte, readBytes), events: make([]syscall.EpollEvent, batch),
 		sources: make([]source, 0, maxStreams), // they never move
+		times:   times{},
 	}
 	for _, text := range servers {
 		server, err := parseServer(text)

@@ -233,9 +233,9 @@ func TestPayloadsOfSeveralLinesAndTheJSONFormAreChecked(t *testing.T) {
 	r := openSources(t, port, "n=1")
 	r.until("the event", func() bool { return r.deliveries == 1 })
 	for data, fine := range map[string]bool{
-		fmt.Sprintf(`{"subject":"a.b","time":"2026","data":%q}`, lines): true,
-		fmt.Sprintf(`{"subject":"a.c","time":"2026","data":%q}`, lines): false,
-		fmt.Sprintf(`{"subject":"a.b","data":%q}`, lines):               false,
+		fmt.Sprintf(`{"subject":"a.b","time":"2026-11-28T10:00:00.000012Z","data":%q}`, lines): true,
+		fmt.Sprintf(`{"subject":"a.c","time":"2026-11-28T10:00:00.000012Z","data":%q}`, lines): false,
+		fmt.Sprintf(`{"subject":"a.b","data":%q}`, lines):                                      false,
 		"{": false,
 	} {
 		if event, err := unwrap([]byte(data)); (err == nil) != fine || fine && event.number != 7 {
@@ -261,6 +261,46 @@ func TestARunGoesOnAsLongAsItsStepsAreTheSame(t *testing.T) {
 	text, _ := os.ReadFile(path)
 	if want := "4 r 1 5 e 1 10 2 4 3\n4 r 6 8 e 6 19 2 4 2\n4 r 9 9 f 1 30 0 0 1\n"; string(text) != want {
 		t.Fatalf("%q", text)
+	}
+}
+
+func TestAnEventWasStoredOnceWhoeverIsTold(t *testing.T) {
+	l, err := newLedger(filepath.Join(t.TempDir(), "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := times{}
+	for _, each := range []struct {
+		number, stored int64
+		fine           bool
+	}{{1, 1000, true}, {2, 1001, true}, {1, 1000, true}, {1, 1001, false}} {
+		if err := known.check(l, payload{number: each.number, stored: each.stored}); (err == nil) != each.fine {
+			t.Errorf("%+v: %v", each, err)
+		}
+	}
+	wrong := fmt.Sprintf(`{"subject":"a.b","time":"1764324000000","data":%q}`, checked(7, "x"))
+	if event, err := unwrap([]byte(wrong)); err == nil {
+		t.Errorf("a time that is none is taken for %d", event.stored)
+	}
+	right := fmt.Sprintf(`{"subject":"a.b","time":"1970-01-01T00:00:01.000012Z","data":%q}`, checked(7, "x"))
+	if event, err := unwrap([]byte(right)); err != nil || event.stored != 1_000_012 {
+		t.Errorf("stored at %d, %v", event.stored, err)
+	}
+}
+
+func TestTheLongestPausesAreKept(t *testing.T) {
+	var kept pauses
+	for i := range int64(10 * pausesKept) {
+		length := (i*7919)%(10*pausesKept) + 1
+		kept.add(0, length)
+	}
+	if len(kept) != pausesKept {
+		t.Errorf("%d are kept", len(kept))
+	}
+	for _, each := range kept {
+		if each.until <= 9*pausesKept {
+			t.Errorf("one of %d is kept", each.until)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"strconv"
+	"time"
 )
 
 // ledger writes down what the sources saw, one line for each thing that happened to one of them:
@@ -24,7 +25,10 @@ import (
 //	i b time what                        something that no source should ever see
 //	i e time how                         the connection ended
 //	i f time status                      it gave up for good
-//	i s pause since delay at             at the end: the longest pause between two events and the longest way of one
+//	i q until since                      at the end: one of the longest pauses between two events
+//	i s delay at                         at the end: the longest way of an event, and when it was sent
+//	T number time                        when an event was stored, as the first source with format=json was told:
+//	                                     microseconds of Unix time
 //
 // Times are milliseconds of CLOCK_MONOTONIC.
 type ledger struct {
@@ -57,7 +61,10 @@ func (l *ledger) line(s *source, kind byte, at int64, rest string) {
 
 func (l *ledger) summary(s *source) {
 	s.run.end(l, s.index)
-	fmt.Fprintf(l.out, "%d s %d %d %d %d\n", s.index, s.pause/1e6, s.pauseAt/1e6, s.delay/1e6, s.delayAt/1e6)
+	for _, each := range s.pauses {
+		fmt.Fprintf(l.out, "%d q %d %d\n", s.index, each.until/1e6, each.since/1e6)
+	}
+	fmt.Fprintf(l.out, "%d s %d %d\n", s.index, s.delay/1e6, s.delayAt/1e6)
 }
 
 func (l *ledger) close() error {
@@ -95,8 +102,8 @@ func (r *run) end(l *ledger, index int32) {
 	line := l.out.AvailableBuffer()
 	line = strconv.AppendInt(line, int64(index), 10)
 	line = append(line, " r"...)
-	for _, time := range []int64{r.first, r.last} {
-		line = strconv.AppendInt(append(line, ' '), time/1e6, 10)
+	for _, at := range []int64{r.first, r.last} {
+		line = strconv.AppendInt(append(line, ' '), at/1e6, 10)
 	}
 	line = append(append(line, ' '), r.epoch...)
 	for _, number := range []int64{r.seq, r.number, r.step, r.stride, r.deliveries} {
@@ -111,6 +118,7 @@ func (r *run) end(l *ledger, index int32) {
 type payload struct {
 	number, sent  int64
 	subject, name []byte
+	stored        int64 // microseconds of Unix time, in the JSON form only
 }
 
 func parsePayload(data []byte) (payload, error) {
@@ -141,10 +149,29 @@ func unwrap(data []byte) (payload, error) {
 		return payload{}, err
 	}
 	inner, err := parsePayload([]byte(outer.Data))
-	if err == nil && (string(inner.subject) != outer.Subject || outer.Time == "") {
-		err = fmt.Errorf("the JSON form of %s says subject %q and time %q", inner.subject, outer.Subject, outer.Time)
+	if err != nil {
+		return inner, err
 	}
-	return inner, err
+	stored, err := time.Parse(time.RFC3339Nano, outer.Time)
+	if err != nil || string(inner.subject) != outer.Subject {
+		return inner, fmt.Errorf("the JSON form of %s says subject %q and time %q", inner.subject, outer.Subject, outer.Time)
+	}
+	inner.stored = stored.UnixMicro()
+	return inner, nil
+}
+
+// times knows when each event was stored: all sources must be told the same, whatever pod and however late.
+type times map[int64]int64
+
+func (t times) check(l *ledger, event payload) error {
+	known, found := t[event.number]
+	if !found {
+		t[event.number] = event.stored
+		fmt.Fprintf(l.out, "T %d %d\n", event.number, event.stored)
+	} else if known != event.stored {
+		return fmt.Errorf("event %d says that it was stored at %d, and said %d before", event.number, event.stored, known)
+	}
+	return nil
 }
 
 // cutPosition reads an id as `epoch-seq`.

@@ -22,7 +22,37 @@ type source struct {
 	gaveUp  bool
 	paused  bool // it does not read: slow or stalled
 
-	lastAt, pause, pauseAt, delay, delayAt int64 // ns
+	pauses                 pauses
+	lastAt, delay, delayAt int64 // ns
+}
+
+// pauses are the longest ones between two events. More than one: the publisher rests too, and whoever knows when takes
+// those rests out.
+type pauses []pause
+
+type pause struct {
+	since, until int64 // ns
+}
+
+const (
+	pausesKept = 64
+	pauseNS    = 5_000_000 // less is none
+)
+
+func (p *pauses) add(since, until int64) {
+	if len(*p) < pausesKept {
+		*p = append(*p, pause{since, until})
+		return
+	}
+	shortest := 0
+	for i, kept := range *p {
+		if kept.until-kept.since < (*p)[shortest].until-(*p)[shortest].since {
+			shortest = i
+		}
+	}
+	if kept := (*p)[shortest]; until-since > kept.until-kept.since {
+		(*p)[shortest] = pause{since, until}
+	}
 }
 
 // connect begins a connection, which asks for what comes after the last id.
@@ -200,6 +230,9 @@ func (e *eventsource) deliver(read *stream, _, _, at int64) {
 		parse = unwrap
 	}
 	event, err := parse(s.data)
+	if err == nil && s.group.json {
+		err = e.times.check(e.ledger, event)
+	}
 	if err == nil && string(s.name) != string(nameOf(event)) {
 		err = fmt.Errorf("event %d is named %q instead of %q", event.number, s.name, event.name)
 	}
@@ -213,8 +246,8 @@ func (e *eventsource) deliver(read *stream, _, _, at int64) {
 	}
 	s.run.add(e.ledger, s.index, epoch, seq, event.number, at)
 	e.deliveries++
-	if s.lastAt > 0 && at-s.lastAt > s.pause {
-		s.pause, s.pauseAt = at-s.lastAt, s.lastAt
+	if s.lastAt > 0 && at-s.lastAt >= pauseNS {
+		s.pauses.add(s.lastAt, at)
 	}
 	s.lastAt = at
 	if at-event.sent > s.delay {

@@ -183,7 +183,7 @@ async def _settle(stage: Stage, outcome: Outcome) -> None:
 def _count(stage: Stage, outcome: Outcome) -> None:
     kinds = {kind.name: kind for kind in KINDS}
     outcome.timeline, total = Timeline(outcome.began), Verdict()
-    for client in read(stage.ledger):
+    for client in read(stage.ledger).clients:
         entries = list(client.entries())
         outcome.timeline.add(entries)
         name = f"client {client.index} ({client.kind})"

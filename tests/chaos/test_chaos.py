@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench.peers import ROOT
-from loadtest.chaos.figures import MUST_BE_ZERO
+from loadtest.chaos.figures import GROWTH_BYTES, MUST_BE_ZERO
 
 pytestmark = [pytest.mark.usefixtures("fanbench"), pytest.mark.timeout(400)]
 
@@ -44,6 +44,14 @@ def test_a_minute_of_faults_costs_nobody_anything(tmp_path: Path) -> None:
     assert {name: figures[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0)
     assert figures["made"] == figures["expected"] > 100_000
     assert figures["gaps"] >= 3 * 300, "every client is told of each of the three faults that must give gaps"
+    assert figures["times_compared"] > 1000
+    assert 0 < figures["peak_sudden_alone"] <= 200
+    assert 0 < figures["peak_orderly_alone"] <= 200
+    assert all(
+        figures["pause_ms"][kind]["most"] > 0 for kind in ("plain", "json", "order", "interval", "latest", "slow")
+    )
+    assert all(each["effect"] for each in body["happened"] if each["alone"])
+    assert figures["oldest_pod"]["rss"] < GROWTH_BYTES
     assert {each["fault"] for each in body["happened"] if each["part"] == 2} == {
         "rollout",
         "expired",

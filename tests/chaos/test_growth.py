@@ -1,0 +1,47 @@
+"""A pod that keeps a little of each stream is found to grow, and one whose load comes and goes is not."""
+
+from collections.abc import Callable
+
+from loadtest.chaos.figures import GROWTH_BYTES
+from loadtest.chaos.growth import LEAST, WARM_MS, growth
+from loadtest.chaos.pods import Sample
+
+MIB = 2**20
+SECONDS = 120
+
+
+def life(memory: Callable[[int], float], files: Callable[[int], int] = lambda _: 30) -> list[Sample]:
+    """A sample each second; memory in MiB, open files beside its streams."""
+    streams = [200 if second % 20 else 0 for second in range(SECONDS)]
+    return [
+        Sample(second * 1000, 1, count, round(memory(second) * MIB), files(second) + count)
+        for second, count in enumerate(streams)
+    ]
+
+
+def test_a_pod_that_keeps_what_it_has_does_not_grow_whatever_comes_and_goes() -> None:
+    found = growth(life(lambda second: 80 + 40 * (second % 30 < 3)))
+    assert found is not None
+    assert (found.rss, found.files) == (0, 0)
+    assert found.seconds > SECONDS / 2
+
+
+def test_a_pod_that_leaks_is_found_to() -> None:
+    """Two kilobytes of each of a hundred streams that it loses in a second."""
+    found = growth(life(lambda second: 80 + second * 0.2, lambda second: 30 + second // 20))
+    assert found is not None
+    assert found.rss > GROWTH_BYTES
+    assert abs(found.rss_per_minute / MIB - 12) < 0.2
+    assert found.files == 4
+
+
+def test_what_a_pod_takes_while_it_starts_is_no_growth() -> None:
+    found = growth(life(lambda second: 80 if second * 1000 < WARM_MS else 120))
+    assert found is not None
+    assert found.rss == 0
+
+
+def test_of_a_short_life_and_of_a_pod_that_did_not_answer_nothing_is_said() -> None:
+    assert growth(life(lambda _: 80)[: WARM_MS // 1000 + LEAST - 1]) is None
+    assert growth([]) is None
+    assert growth([Sample(second * 1000, 1, -1, 80 * MIB, 30) for second in range(SECONDS)]) is None
