@@ -143,10 +143,10 @@ def donors_of(loads: Loads, threshold: float, target: int) -> list[Donor]:
 
 
 def _stop(fleet: Fleet, memory: BalanceMemory, obstacle: str, now: float) -> Rebalancing:
-    """A round that is under way is called off: two at once would be more than the budget."""
+    """A round that is under way is called off: two at once would be more than the budget. A drain ends a pod's shed itself."""
     if now >= memory.until:
         return Rebalancing(Balance.WAITING, obstacle, FRESH_START)
-    actions = tuple(Shed(pod.name, pod.uid, 0, 0.0) for pod in fleet.present)
+    actions = tuple(Shed(pod.name, pod.uid, 0, 0.0) for pod in fleet.present if not pod.leaving)
     return Rebalancing(Balance.STOPPED, obstacle, FRESH_START, actions)
 
 

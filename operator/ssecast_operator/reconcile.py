@@ -163,7 +163,8 @@ class Reconciler:
         assert seen.decision is not None
         await self._tell_changes(seen, body)
         failed: set[str] = set()
-        for action in (*seen.plan.actions, *seen.rebalancing.actions):
+        # A shed is called off before its pod is told to drain: a pod that drains takes no order to shed.
+        for action in (*seen.rebalancing.actions, *seen.plan.actions):
             pod = getattr(action, "pod", "")
             if not self._may_act():
                 return

@@ -112,6 +112,13 @@ def test_a_round_is_called_off_when_the_budget_is_needed_elsewhere(shown: Fleet,
     assert rebalanced(shown, running, busy=busy) == Rebalancing(Balance.STOPPED, why, FRESH_START, stops)
 
 
+def test_a_pod_that_drains_is_told_nothing_more() -> None:
+    """It takes no order to shed, and its drain has ended the one before."""
+    shown = Fleet(2, (pod("a", 6000), pod("b", 0, draining=True)))
+    running = BalanceMemory(until=NOW + 7, moving=True)
+    assert rebalanced(shown, running).actions == (Shed("a", "uid-a", 0, 0.0),)
+
+
 def test_a_young_pod_may_be_allowed() -> None:
     young = Fleet(2, (pod("a", 6000), pod("b", 0, ready_since=NOW - 5)))
     assert rebalanced(young, minPodAgeSeconds=5).state is Balance.MOVING
