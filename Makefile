@@ -133,14 +133,16 @@ release-image: ## make an image for amd64 and arm64 and push it: make release-im
 		--build-arg PYTHON=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 		--provenance mode=max --sbom true --metadata-file build/$(FOLDER).json --push
 	@sed -n 's/.*"containerimage.digest": "\(.*\)".*/digest=\1/p' build/$(FOLDER).json > build/$(FOLDER).digest
-	@for arch in amd64 arm64; do docker buildx imagetools inspect $(IMAGE):$(VERSION) \
+	@[ -s build/$(FOLDER).digest ] || { echo "docker named no digest in build/$(FOLDER).json"; exit 1; }
+	@set -e; for arch in amd64 arm64; do docker buildx imagetools inspect $(IMAGE):$(VERSION) \
 		--format "{{ json (index .SBOM \"linux/$$arch\").SPDX }}" > build/$(notdir $(IMAGE))-$(VERSION)-$$arch.spdx.json; done
 
 release-chart: ## package the chart and push it: make release-chart REGISTRY=ghcr.io/me/charts
 	@mkdir -p build
 	@helm package charts/ssecast --destination build
-	@helm push build/ssecast-*.tgz oci://$(REGISTRY) 2>&1 | tee build/chart.push
+	@helm push build/ssecast-*.tgz oci://$(REGISTRY) > build/chart.push 2>&1 || { cat build/chart.push; exit 1; }
 	@sed -n 's/^Digest: /digest=/p' build/chart.push > build/chart.digest
+	@[ -s build/chart.digest ] || { echo "helm named no digest in build/chart.push"; exit 1; }
 
 release-notes: ## what the changelog says of a version; fails where it is not the one of package and chart, or has no date
 	@grep -qx '__version__ = "$(VERSION)"' service/ssecast/__init__.py || { echo "the package has another version than $(VERSION)"; exit 1; }
