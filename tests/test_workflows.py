@@ -34,6 +34,24 @@ def test_jobs_call_commands_that_a_person_can_call(name: str) -> None:
     assert called <= TARGETS
 
 
+@pytest.mark.parametrize("command", ["bench", "chaos"])
+def test_a_job_uses_options_that_there_are(command: str) -> None:
+    lines = [line for name in WORKFLOWS for line in commands(name) if f"make {command} " in line]
+    assert lines
+    told = subprocess.run(
+        [sys.executable, "-m", f"loadtest.{command}", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert {option for line in lines for option in re.findall(r"--[a-z-]+", line)} <= set(
+        re.findall(r"--[a-z-]+", told.stdout)
+    )
+
+
+def test_a_job_runs_tests_that_there_are() -> None:
+    named = {path for name in WORKFLOWS for line in commands(name) for path in re.findall(r"\btests/[\w/.]*", line)}
+    assert "tests/cluster" in named
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
 @of_each_workflow
 def test_an_action_is_a_commit_with_its_version_beside_it(name: str) -> None:
     used = re.findall(r"uses: (.*)", WORKFLOWS[name].read_text())

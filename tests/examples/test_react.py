@@ -1,5 +1,7 @@
 """The React hook: its types by TypeScript's own compiler, and what it does by React itself in Chromium."""
 
+import json
+import re
 import shutil
 import subprocess
 import threading
@@ -21,6 +23,8 @@ REACT = EXAMPLES / "react"
 MODULES = REACT / "node_modules"
 TSC = MODULES / ".bin" / "tsc"
 PARTS = ("scheduler/cjs/scheduler", "react/cjs/react", "react-dom/cjs/react-dom", "react-dom/cjs/react-dom-client")
+
+IMPORTS = 'import { useState } from "react";\nimport { useEvents, type StreamEvent } from "./useEvents";\n'
 
 pytestmark = pytest.mark.skipif(
     not TSC.exists() or shutil.which("node") is None,
@@ -70,20 +74,25 @@ def test_its_types_are_right(compiled: Path) -> None:
     assert (compiled / "useEvents.js").exists()
 
 
+def check(folder: Path, source: str) -> str:
+    """What the compiler says of a component beside the hook; nothing when its types are right."""
+    shutil.copy(REACT / "useEvents.ts", folder)
+    (folder / "node_modules").symlink_to(MODULES)
+    (folder / "News.tsx").write_text(f"{IMPORTS}{source}")
+    options = {"noEmit": True, "jsx": "react-jsx", "rootDir": "."}
+    config = {"extends": f"{REACT}/tsconfig.json", "files": ["News.tsx"], "compilerOptions": options}
+    (folder / "tsconfig.json").write_text(json.dumps(config))
+    return subprocess.run([str(TSC), "--project", str(folder)], capture_output=True, text=True, check=False).stdout
+
+
+def test_the_component_in_the_readme_is_right(tmp_path: Path) -> None:
+    (source,) = re.findall(r"```tsx\n(.*?)```", (REACT / "README.md").read_text(), re.DOTALL)
+    assert check(tmp_path, source) == ""
+
+
 def test_a_wrong_use_of_it_is_an_error(tmp_path: Path) -> None:
-    wrong = REACT / "wrong.ts"
-    config = tmp_path / "tsconfig.json"
-    config.write_text(
-        f'{{"extends": "{REACT}/tsconfig.json", "files": ["{wrong}"], "compilerOptions": {{"rootDir": "{REACT}"}}}}'
-    )
-    try:
-        wrong.write_text('import { useEvents } from "./useEvents";\nuseEvents("/events", (event) => event.subject);\n')
-        done = subprocess.run(
-            [str(TSC), "--project", str(config), "--noEmit"], capture_output=True, text=True, check=False
-        )
-    finally:
-        wrong.unlink()
-    assert "Property 'subject' does not exist on type 'StreamEvent'" in done.stdout
+    said = check(tmp_path, 'useEvents("/events", (event: StreamEvent) => event.subject);')
+    assert "Property 'subject' does not exist on type 'StreamEvent'" in said
 
 
 @pytest.mark.browser
