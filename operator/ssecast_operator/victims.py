@@ -87,7 +87,8 @@ def _keep_or_add(fleet: Fleet, desired: int, unknown: int, now: float) -> Plan:
         raised = _set(fleet, desired)
         lowered = not fleet.rolling_out and len(fleet.present) > fleet.replicas
         actions = (raised, *again) if lowered else (*again, raised)
-        return Plan(Phase.ADDING, f"{desired - fleet.replicas} pods are added", actions)
+        added = desired - fleet.replicas
+        return Plan(Phase.ADDING, "1 pod is added" if added == 1 else f"{added} pods are added", actions)
     if again:
         return Plan(Phase.UNDRAINING, "pods that are not to be removed take streams again", again)
     if removed:
