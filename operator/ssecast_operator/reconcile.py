@@ -20,7 +20,7 @@ from ssecast_operator.cluster import (
     NotFound,
     Refused,
 )
-from ssecast_operator.conditions import Problem, Round, is_stuck, status_of, worth_writing
+from ssecast_operator.conditions import Problem, Round, is_stuck, phase_of, status_of, worth_writing
 from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
 from ssecast_operator.demand import target_of
