@@ -19,9 +19,9 @@ def spec_of(scaling: dict[str, Any] | None = None, **sections: Any) -> Spec:
     return Spec.model_validate({"scaling": scaling or {}, **sections})
 
 
-def budget(per_second: int = 500, limit: int = 10_000, window: int = 60) -> Budget:
+def budget(per_second: int = 500, limit: int = 10_000, window: int = 60, delay: int = 0) -> Budget:
     scaling = {"maxReconnectsPerSecond": per_second, "streamsPerPod": {"target": 1, "limit": limit}}
-    return budget_of(spec_of(scaling, drain={"windowSeconds": window}))
+    return budget_of(spec_of(scaling, drain={"windowSeconds": window, "delaySeconds": delay}))
 
 
 def pod(name: str = "pod-0", streams: int | None = 0, **fields: Any) -> Pod:

@@ -116,7 +116,7 @@ def broadcaster(policy: Policy) -> dict[str, Any]:
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 15}},
                 "rebalance": {"minPodAgeSeconds": 15},
             },
-            "drain": {"delaySeconds": 3, "windowSeconds": 5},
+            "drain": {"delaySeconds": 5, "windowSeconds": 5},
             "stream": {"retryMilliseconds": 500, "heartbeatSeconds": 5},
             "service": {"type": "NodePort"},
             "podTemplate": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}},

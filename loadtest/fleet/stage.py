@@ -59,7 +59,7 @@ class Stage:
     async def put_up(self) -> None:
         """NATS, the operator and the Broadcaster, until its pods are ready."""
         ask = self.kubectl
-        await self._do(ask, "apply", "--server-side", "--force-conflicts", f"--filename={CRD}")
+        await self._do(ask, "apply", "--server-side", "--force-conflicts", "--field-manager=helm", f"--filename={CRD}")
         await self._do(ask, "wait", "--for=condition=Established", "crd/broadcasters.ssecast.dev", "--timeout=30s")
         await self._do(ask.apply, nats_server(self.images.nats))
         await self._do(ask.apply, operator(self.images.operator, self.images.service, _rights(ask.namespace)))

@@ -166,7 +166,9 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     """With the definition and an empty namespace; afterwards the definition alone is left."""
     stage = Stage(folder)
     ask = stage.kubectl
-    await asyncio.to_thread(ask, "apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
+    await asyncio.to_thread(
+        ask, "apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(CRD)
+    )
     await asyncio.to_thread(ask, "create", "namespace", stage.namespace)
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "loadtest.scale.answerer")

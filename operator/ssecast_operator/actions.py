@@ -16,11 +16,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """`POST /drain`: the pod closes its streams, spread over the window (seconds)."""
+    """`POST /drain`: the pod takes no more streams and closes those it has, spread over the window, which begins after the
+    delay (seconds)."""
 
     pod: str
     uid: str
     window: float
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ MANAGER = "ssecast-operator"
 SCALER = "ssecast-operator-scale"
 """Field managers: the second one owns the replicas of Deployments and nothing else."""
 
+HELM = "helm"
+"""Helm's own. The definition is written under it: with another one the next install of a newer chart, in a cluster where an older
+one has been, would end with a conflict between Helm and the operator."""
+
 TIMEOUT_SECONDS = 30.0
 
 Body = dict[str, Any]

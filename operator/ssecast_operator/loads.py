@@ -124,7 +124,7 @@ def _url(ip: str, path: str) -> str:
 def _order(action: Drain | Undrain | Shed) -> tuple[str, dict[str, float]]:
     match action:
         case Drain():
-            return "/drain", {"window_seconds": action.window}
+            return "/drain", {"window_seconds": action.window, "delay_seconds": action.delay}
         case Shed():
             return "/shed", {"count": action.count, "window_seconds": action.window}
         case Undrain():

@@ -20,7 +20,7 @@ from ssecast_operator.cluster import (
     NotFound,
     Refused,
 )
-from ssecast_operator.conditions import Problem, Round, is_stuck, status_of, worth_writing
+from ssecast_operator.conditions import Problem, Round, is_stuck, phase_of, status_of, worth_writing
 from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
 from ssecast_operator.demand import target_of
@@ -244,15 +244,17 @@ class Reconciler:
         decision, steps = seen.decision, seen.plan
         assert decision is not None
         assert steps is not None
+        assert seen.rebalancing is not None
         if decision.outcome != self._told:
             first, self._told = not self._told, decision.outcome
             if not first or decision.replicas != decision.base:
                 kind = "Normal" if decision.valid else "Warning"
                 await self._event(body, kind, decision.reason.value, decision.message)
-        if steps.phase.value != self._phase:
-            first, self._phase = not self._phase, steps.phase.value
-            if not (first and steps.phase is Phase.STEADY):
-                await self._event(body, "Normal", steps.phase.value, steps.message)
+        phase, message = phase_of(steps, seen.rebalancing)
+        if phase != self._phase:
+            first, self._phase = not self._phase, phase
+            if not (first and phase == Phase.STEADY):
+                await self._event(body, "Normal", phase, message)
 
     async def _event(self, body: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
         log.info("event", broadcaster=str(self.key), reason=reason, message=message)

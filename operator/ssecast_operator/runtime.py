@@ -22,6 +22,7 @@ from ssecast_operator.cluster import (
     BROADCASTERS,
     CHILDREN,
     EVENTS,
+    HELM,
     PODS,
     Cluster,
     ClusterError,
@@ -300,7 +301,7 @@ class Operator:
         while True:
             if done is not self.lease.held:
                 try:
-                    done = self.lease.held and bool(await self._writing.apply(crd()))
+                    done = self.lease.held and bool(await self._writing.apply(crd(), HELM))
                 except ClusterError as wrong:
                     log.warning("the CustomResourceDefinition could not be brought up to date", why=str(wrong))
                     await asyncio.sleep(BACKOFF_SECONDS[1])

@@ -222,7 +222,13 @@ class Stream(Model):
         "skip: it goes on with the newest event and is told of the gap.",
         setting="SLOW_CLIENT",
     )
-    stall_seconds: int = of(30, "How long a client may read nothing at all.", ge=1, le=3600, setting="STALL_SECONDS")
+    stall_seconds: int = of(
+        30,
+        "How long a client may read nothing at all. The kernel ends it after 40 s in any case, slowClient skip or not.",
+        ge=1,
+        le=3600,
+        setting="STALL_SECONDS",
+    )
     max_payload: Bytes = of(
         "1Mi", "Largest payload of an event; larger ones are dropped and counted.", setting="MAX_PAYLOAD_BYTES"
     )

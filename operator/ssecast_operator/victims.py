@@ -87,7 +87,8 @@ def _keep_or_add(fleet: Fleet, desired: int, unknown: int, now: float) -> Plan:
         raised = _set(fleet, desired)
         lowered = not fleet.rolling_out and len(fleet.present) > fleet.replicas
         actions = (raised, *again) if lowered else (*again, raised)
-        return Plan(Phase.ADDING, f"{desired - fleet.replicas} pods are added", actions)
+        added = desired - fleet.replicas
+        return Plan(Phase.ADDING, "1 pod is added" if added == 1 else f"{added} pods are added", actions)
     if again:
         return Plan(Phase.UNDRAINING, "pods that are not to be removed take streams again", again)
     if removed:
@@ -137,11 +138,15 @@ def standing(pod: Pod) -> int:
 
 
 def _begin(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
-    """All at once and over one window, so that together they keep the budget."""
+    """All at once and over one window, so that together they keep the budget.
+
+    It begins when no client is sent to them any more (`drain.delaySeconds`): who came back to one of them would be turned
+    away, and reconnect twice.
+    """
     streams = sum(streams_of(pod, unknown, now) for pod in victims)
     window = budget.drain_window(streams)
-    marks = tuple(Mark(pod.name, now + window) for pod in victims)
-    drains = tuple(Drain(pod.name, pod.uid, window) for pod in victims)
+    marks = tuple(Mark(pod.name, now + budget.delay + window) for pod in victims)
+    drains = tuple(Drain(pod.name, pod.uid, window, budget.delay) for pod in victims)
     message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
 
@@ -176,10 +181,12 @@ def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: fl
     if not told:
         return Plan(Phase.DRAINING, message)
     needed = budget.seconds_for(sum(streams_of(pod, unknown, now) for pod in waiting))
-    if needed <= left:
-        return Plan(Phase.DRAINING, message, tuple(Drain(pod.name, pod.uid, left) for pod in told))
-    marks = tuple(Mark(pod.name, now + needed) for pod in waiting) if needed > left + DRAIN_GRACE_SECONDS else ()
-    drains = tuple(Drain(pod.name, pod.uid, needed) for pod in waiting)
+    delay = budget.delay
+    if needed <= left - delay:
+        return Plan(Phase.DRAINING, message, tuple(Drain(pod.name, pod.uid, left - delay, delay) for pod in told))
+    late = delay + needed > left + DRAIN_GRACE_SECONDS
+    marks = tuple(Mark(pod.name, now + delay + needed) for pod in waiting) if late else ()
+    drains = tuple(Drain(pod.name, pod.uid, needed, delay) for pod in waiting)
     return Plan(Phase.DRAINING, f"{_names(told)} begin late to drain, over {needed:.0f} s", (*marks, *drains))
 
 

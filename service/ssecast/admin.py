@@ -130,7 +130,7 @@ class AdminPod(Protocol):
     @property
     def refused_per_second(self) -> float: ...
     def render_metrics(self) -> bytes: ...
-    def drain(self, window_seconds: float) -> None: ...
+    def drain(self, window_seconds: float, delay_seconds: float) -> None: ...
 
     # These raise Conflict.
     def undrain(self) -> None: ...
@@ -157,12 +157,13 @@ class Shed(_Order):
 
 
 class Drain(_Order):
-    """Take no new streams and close the open ones, spread over the window.
+    """Take no new streams and close the open ones, spread over the window, which begins after the delay.
 
     The same again changes nothing; with another window the rest are spread over that one, from now on.
     """
 
     window_seconds: Window
+    delay_seconds: Window = 0.0
 
 
 class MetricsResponse(Response):
@@ -237,7 +238,7 @@ def _add_orders(app: FastAPI, pod: AdminPod, guard: Guard) -> None:
 
     @app.post("/drain", status_code=202, summary="Close all streams; again: change the window", responses=REFUSALS)
     async def drain(order: Drain) -> dict[str, Any]:
-        pod.drain(order.window_seconds)
+        pod.drain(order.window_seconds, order.delay_seconds)
         return _orders(pod)
 
     @app.post("/undrain", status_code=202, summary="Take streams again", responses=REFUSALS)

@@ -160,17 +160,20 @@ class Departures:
 
     # Orders
 
-    def drain(self, now: float, window: float) -> None:
-        """Closes every open stream within the window (seconds); a shed ends with it.
+    def drain(self, now: float, window: float, delay: float = 0.0) -> None:
+        """Closes every open stream within the window (seconds), which begins after the delay; a shed ends with it.
 
+        delay: until nobody is sent here any more. Who is closed before that may come back to this very pod, be turned away
+        and reconnect twice. In a drain that is under way the time since it began counts.
         Again with the same window: nothing changes. With another one: the rest within that one from now on, but never
         later than the pod stops.
         """
         self.orders["drain"] += 1
         if self.is_draining and window == self._drain_window:
             return
-        latest = now + window if self.stops_by is None else min(now + window, self.stops_by)
-        self._plan(now, now, latest, window)
+        begin = max(now, (self._drain_since if self.is_draining else now) + delay)
+        stops_by = begin + window if self.stops_by is None else self.stops_by
+        self._plan(now, min(begin, stops_by), min(begin + window, stops_by), window)
 
     def undrain(self) -> bool:
         """Closes no more; False where the pod is about to stop, which cannot be taken back."""

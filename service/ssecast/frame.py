@@ -96,7 +96,7 @@ class Frame:
     """One event as SSE bytes. The JSON form is built when first asked for, and then shared like the plain one, unless
     control characters in the payload make it many times as long, or its log has no room for it."""
 
-    __slots__ = ("_head", "_json", "added", "name", "previous", "seq", "subject", "tally", "time_ns", "wire")
+    __slots__ = ("_head", "kept_json", "name", "previous", "seq", "subject", "tally", "time_ns", "wire")
 
     def __init__(self, event: Event, epoch: str) -> None:
         self.seq, self.subject, self.name, self.time_ns = event.seq, event.subject, event.name, event.time_ns
@@ -104,10 +104,9 @@ class Frame:
         if event.name:
             head += b"event: %b\n" % event.name.encode()
         self._head = len(head)
-        self._json: bytes | None = None
+        self.kept_json: bytes | None = None
         self.tally: Tally | None = None
-        self.added = 0
-        """Of the log that holds it, and what its second form has added there: both are kept for the log."""
+        """Of the log that holds it: there the JSON form is added, where it is kept."""
         self.previous = 0
         """Seq of the frame before this one on the same subject: the log's index, kept by the log."""
         self.wire = head + _data_lines(event.data)
@@ -120,18 +119,16 @@ class Frame:
     @property
     def json_wire(self) -> bytes:
         """The same event with `{"subject", "time", "data"}` as its data."""
-        if self._json is not None:
-            return self._json
+        if self.kept_json is not None:
+            return self.kept_json
         body = {"subject": self.subject, "time": rfc3339(self.time_ns), "data": self.payload.decode()}
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         wire = self.wire[: self._head] + b"data: %b\n\n" % text.encode()
         if len(wire) > JSON_KEPT * len(self.wire) + JSON_HEAD:
             return wire
-        if self.tally is not None:
-            if not self.tally.take(len(wire)):
-                return wire
-            self.added = len(wire)
-        self._json = wire
+        if self.tally is not None and not self.tally.take(len(wire)):
+            return wire
+        self.kept_json = wire
         return wire
 
 

@@ -69,7 +69,8 @@ class EventLog:
         return self._frames[-1] if len(self) else None
 
     def append(self, frame: Frame) -> None:
-        """Adds the next frame. Raises ValueError where its seq is not above the head."""
+        """Adds the next frame, whose JSON form nobody has asked for yet. Raises ValueError where its seq is not above the
+        head."""
         if frame.seq <= self.head:
             raise ValueError(f"seq {frame.seq} is not above the head {self.head}")
         before = self._newest.get(frame.subject)
@@ -131,7 +132,9 @@ class EventLog:
         self._frames[self._first] = None
         self._first += 1
         self.floor = frame.seq
-        self._tally.bytes -= len(frame.wire) + frame.added + FRAME_OVERHEAD
+        self._tally.bytes -= len(frame.wire) + FRAME_OVERHEAD
+        if frame.kept_json:
+            self._tally.bytes -= len(frame.kept_json)
         frame.tally = None
         self.evicted += 1
         if self._newest[frame.subject] is frame:

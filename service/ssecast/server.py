@@ -187,8 +187,8 @@ class Pod:
     def render_metrics(self) -> bytes:
         return self.metrics.render()
 
-    def drain(self, window_seconds: float) -> None:
-        self.hub.departures.drain(time.monotonic(), window_seconds)
+    def drain(self, window_seconds: float, delay_seconds: float = 0.0) -> None:
+        self.hub.departures.drain(time.monotonic(), window_seconds, delay_seconds)
         log.info("draining", streams=self.hub.streams, window_seconds=window_seconds, deadline=self._deadline)
 
     def undrain(self) -> None:

@@ -34,7 +34,7 @@ def cluster() -> Iterator[Cluster]:
     namespace = f"ssecast-{uuid.uuid4().hex[:8]}"
     found = Cluster(namespace)
     found("create", "namespace", namespace)
-    found("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
+    found("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(CRD))
     found(
         "wait",
         "--for",

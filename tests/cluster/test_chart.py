@@ -185,6 +185,8 @@ def test_an_operator_brings_an_older_definition_up_to_date(helm: Helm, site: Clu
         return "page" in body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
 
     eventually(field, "the field")
+    known = json.loads(site("get", CRD, "--output=json", "--show-managed-fields"))["metadata"]["managedFields"]
+    assert "ssecast-operator" not in {each["manager"] for each in known}, "the next chart would be refused"
 
 
 def test_uninstall_leaves_the_definition_and_the_events_and_nothing_else(helm: Helm, site: Cluster) -> None:

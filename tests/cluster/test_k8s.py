@@ -58,7 +58,14 @@ def overlay(folder: Path, namespace: str) -> None:
 
 def test_an_overlay_of_ones_own_leads_to_a_stream(site: Cluster, tmp_path: Path) -> None:
     overlay(tmp_path, site.namespace)
-    site("apply", "--server-side", "--force-conflicts", "--filename", str(K8S / "base" / "crd.yaml"))
+    site(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=helm",
+        "--filename",
+        str(K8S / "base" / "crd.yaml"),
+    )
     site("wait", "--for=condition=Established", "customresourcedefinition/broadcasters.ssecast.dev")
     site("apply", "--server-side", "--force-conflicts", "--kustomize", str(tmp_path))
     available(site)

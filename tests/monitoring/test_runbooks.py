@@ -55,7 +55,7 @@ def test_the_index_explains_every_name() -> None:
     assert set(re.findall(r"^([A-Z]+)=", names, re.MULTILINE)) == VARIABLES
 
 
-@pytest.mark.parametrize("path", [*FOLDER.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", path.read_text())
     assert not [link for link in links if "://" not in link and not (path.parent / link).exists()]

@@ -29,6 +29,8 @@ class Closing:
 
     def due(self, now: float) -> int:
         """How many more by now."""
+        if now < self.since:
+            return 0
         share = 1.0 if self.window <= 0 else min(1.0, (now - self.since) / self.window)
         due = int(self.count * share + 1e-6) - self.done
         self.done += due
@@ -138,10 +140,10 @@ class FakeCluster:
         if not pod.reachable or self.now < pod.ready_at:
             return False
         match action:
-            case Drain(_, _, window):
+            case Drain(_, _, window, delay):
                 pod.begun += not pod.draining
                 pod.draining = True
-                pod.drain = Closing(self.now, pod.streams, window)
+                pod.drain = Closing(self.now + delay, pod.streams, window)
             case Undrain():
                 pod.draining, pod.drain = False, None
             case Shed(_, _, count, window):

@@ -210,13 +210,14 @@ class DrainMachine(RuleBasedStateMachine):
 
     # Orders
 
-    @rule(window=st.sampled_from([0.0, 1.0, 3.0, 20.0]))
-    def drain(self, window: float) -> None:
+    @rule(window=st.sampled_from([0.0, 1.0, 3.0, 20.0]), delay=st.sampled_from([0.0, 0.0, 2.0]))
+    def drain(self, window: float, delay: float) -> None:
         same = self.draining is not None and window == self.window
-        self.hub.departures.drain(self.now, window)
+        self.hub.departures.drain(self.now, window, delay)
         if not same:
-            latest = self.now + window if self.stops_by is None else min(self.now + window, self.stops_by)
-            self.plan_drain(self.now, latest, window)
+            begin = max(self.now, (self.now if self.draining is None else self.since) + delay)
+            latest = begin + window if self.stops_by is None else self.stops_by
+            self.plan_drain(min(begin, latest), min(begin + window, latest), window)
 
     @rule()
     def undrain(self) -> None:

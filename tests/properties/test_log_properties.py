@@ -10,7 +10,7 @@ from ssecast.log import FRAME_OVERHEAD, EventLog
 
 
 def cost(frame: Frame) -> int:
-    return len(frame.wire) + FRAME_OVERHEAD + (len(frame._json) if frame._json else 0)
+    return len(frame.wire) + FRAME_OVERHEAD + (len(frame.kept_json) if frame.kept_json else 0)
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -51,10 +51,10 @@ class LogMachine(RuleBasedStateMachine):
         if not self.model:
             return
         frame, before = self.model[at % len(self.model)], self.log.bytes
-        was_there = frame._json is not None
+        was_there = frame.kept_json is not None
         size = len(frame.json_wire)
         fits = before + size <= self.log.max_bytes + self.log.max_bytes // 8
-        assert (frame._json is not None) is (was_there or fits)
+        assert (frame.kept_json is not None) is (was_there or fits)
 
     @rule(share=st.floats(0.5, 1.0))
     def trim(self, share: float) -> None:

@@ -50,8 +50,8 @@ class FakePod:
     def render_metrics(self) -> bytes:
         return b"ssecast_streams 3\n"
 
-    def drain(self, window_seconds: float) -> None:
-        self.orders.append(("drain", window_seconds))
+    def drain(self, window_seconds: float, delay_seconds: float) -> None:
+        self.orders.append(("drain", window_seconds, delay_seconds))
         self.hub.is_draining = True
         self.drain_deadline_at = datetime(2026, 5, 1, 11, tzinfo=UTC)
 
@@ -154,7 +154,7 @@ async def test_load_has_no_position_before_the_source_found_its_stream(client: h
 
 async def test_drain_and_undrain_reach_the_pod(client: httpx.AsyncClient, pod: FakePod) -> None:
     """Each answer tells the state after the order, and /load tells the deadline."""
-    answer = await client.post("/drain", json={"window_seconds": 30})
+    answer = await client.post("/drain", json={"window_seconds": 30, "delay_seconds": 5})
     assert answer.status_code == 202
     assert answer.json() == {
         "streams": 3,
@@ -167,7 +167,7 @@ async def test_drain_and_undrain_reach_the_pod(client: httpx.AsyncClient, pod: F
     assert (await client.get("/load")).json()["drain_deadline"] == "2026-05-01T11:00:00.000Z"
     answer = await client.post("/undrain")
     assert (answer.status_code, answer.json()["draining"]) == (202, False)
-    assert pod.orders == [("drain", 30), ("undrain",)]
+    assert pod.orders == [("drain", 30, 5), ("undrain",)]
 
 
 async def test_shed_reaches_the_pod(client: httpx.AsyncClient, pod: FakePod) -> None:
@@ -218,6 +218,7 @@ async def test_with_a_token_file_orders_are_signed_and_carried_out_once(pod: Fak
         ("/drain", '{"window_seconds": Infinity}', "window_seconds"),
         ("/drain", '{"window_seconds": 1e9}', "window_seconds"),
         ("/drain", '{"window_seconds": 1, "windw": 2}', "windw"),
+        ("/drain", '{"window_seconds": 1, "delay_seconds": -1}', "delay_seconds"),
         ("/drain", "[]", "body"),
         ("/drain", "", "body"),
         ("/shed", '{"window_seconds": 1}', "count"),

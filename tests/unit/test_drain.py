@@ -164,6 +164,23 @@ def test_a_second_that_is_used_up_can_be_used_again() -> None:
     assert list(ages.due(13.0)) == [late]
 
 
+def test_a_window_begins_after_its_delay_and_the_time_before_another_window_counts() -> None:
+    """Until nobody is sent here any more: who is closed earlier may come back to the same pod."""
+    pod = Pod(*[Place.LANE] * 4)
+    pod.drain(0.0, 4.0, 3.0)
+    assert pod.is_draining
+    assert [pod.at(2.9), pod.at(3.6), pod.at(4.5)] == [0, 1, 2]
+    pod.drain(4.5, 1.0, 3.0)
+    assert [pod.at(4.8), pod.at(5.5)] == [3, 4]
+
+
+def test_a_pod_that_stops_waits_for_no_delay() -> None:
+    pod = Pod(*[Place.LANE] * 2)
+    pod.stop(0.0, 0.0, 2.0)
+    pod.drain(0.0, 5.0, 60.0)
+    assert pod.at(2.0) == 2
+
+
 # Leaving in good order
 
 

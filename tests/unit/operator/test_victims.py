@@ -56,6 +56,18 @@ def test_it_begins_with_the_pods_that_have_fewest_streams() -> None:
     )
 
 
+def test_nobody_is_closed_while_clients_are_still_sent_to_the_victims() -> None:
+    """Or they would come back to one, be turned away, and reconnect twice."""
+    begun = plan(fleet(500, 100), 1, budget(delay=5), 6000, NOW)
+    assert begun.actions == (Mark("pod-1", NOW + 65), Drain("pod-1", "uid-pod-1", 60, 5))
+    lost = pod("b", 500, drain_deadline=NOW + 30)
+    told = plan(Fleet(2, (pod("a", 9), lost)), 1, budget(delay=5), 6000, NOW)
+    assert told.actions == (Drain("b", "uid-b", 25.0, 5),)
+    late = pod("b", 20_000, drain_deadline=NOW + 10)
+    told = plan(Fleet(2, (pod("a", 9), late)), 1, budget(delay=5), 6000, NOW)
+    assert told.actions == (Mark("b", NOW + 55), Drain("b", "uid-b", 50.0, 5))
+
+
 def test_victims_share_the_budget() -> None:
     """48,000 streams at 400 per second take two minutes, for all of them together."""
     actions = planned(fleet(*[6000] * 9), 1).actions
