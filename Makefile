@@ -2,7 +2,7 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := dev,operator,test,check,bench
+EXTRAS := dev,operator,simulate,test,check,bench
 ARGS   ?=
 
 # The first of these that is new enough; name another one with `make PYTHON=...`.
