@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Shed, Undrain, Unmark
 from ssecast_operator.clients import AGAIN_SECONDS, Crowd
+from ssecast_operator.demand import Census
 from ssecast_operator.fleet import Fleet, Pod
 from ssecast_operator.routing import Routing, placed
-from ssecast_operator.samples import NO_SAMPLE, Load, Sample
+from ssecast_operator.samples import FRESH_SECONDS, NO_SAMPLE, STALE_SECONDS, Load, Sample
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-AGE_STEPS = 40
+AGE_STEPS = 20
 """The ages of streams are known to this part of the maximum age."""
 
 REFUSED_SECONDS = 10
@@ -148,6 +149,7 @@ class World:
         self.blindness = 0.0
         self.unreachable_until = -inf
         self._made = 0
+        self._names: list[str] = []
         self._step = settings.max_age / AGE_STEPS if settings.max_age else inf
         self._ages = np.zeros((AGE_STEPS + 2, 0))
         """Streams by the time at which they opened, per pod, up to a factor per pod: what leaves at random changes that only."""
@@ -177,7 +179,7 @@ class World:
 
     @property
     def rolling_out(self) -> bool:
-        return bool((self.pods.revision[self.present] != self.revision).any())
+        return self.revision > 1 and bool((self.pods.revision[self.present] != self.revision).any())
 
     def ask(self) -> None:
         """Every pod is asked for its load; some do not answer."""
@@ -197,19 +199,18 @@ class World:
         columns, limit = self.pods, self.settings.limit
         serving = self.serving
         rows = zip(
-            columns.number.tolist(), columns.created_at.tolist(), columns.ready_at.tolist(), serving.tolist(),
+            self._names, columns.created_at.tolist(), columns.ready_at.tolist(), serving.tolist(),
             (columns.ready_at <= self.now).tolist(), columns.terminating.tolist(), columns.revision.tolist(),
             columns.mark.tolist(), columns.cost.tolist(), columns.seen_at.tolist(), columns.seen_streams.tolist(),
             columns.seen_refused.tolist(), columns.seen_draining.tolist(), columns.seen_until.tolist(), strict=True,
         )  # fmt: skip
         pods = []
-        for number, created, ready_at, ready, started, terminating, revision, mark, cost, *seen in rows:
+        for name, created, ready_at, ready, started, terminating, revision, mark, cost, *seen in rows:
             seen_at, streams, refused, draining, until = seen
             sample = NO_SAMPLE
             if seen_at > -inf:
                 load = Load("", int(streams), limit, draining, until if draining else None, refused)
                 sample = Sample(load, seen_at)
-            name = name_of(number)
             pods.append(
                 Pod(
                     name,
@@ -226,6 +227,38 @@ class World:
                 )
             )
         return Fleet(self.replicas, tuple(pods), rollout=self.rolling_out)
+
+    def census(self) -> Census:
+        """What `census_of` counts in the fleet, from the columns at once: a test holds both equal."""
+        pods, limit = self.pods, self.settings.limit
+        age = self.now - pods.seen_at
+        known, fresh = age <= STALE_SECONDS, age <= FRESH_SECONDS
+        leaving = self.leaving
+        stays, ready = ~leaving, self.serving
+        counted = stays & known
+        number = int(np.count_nonzero(counted))
+        free = np.maximum(0, limit - pods.seen_streams[counted & ready])
+        return Census(
+            pods=int(np.count_nonzero(stays)),
+            ready=int(np.count_nonzero(stays & ready)),
+            fresh=int(np.count_nonzero(stays & fresh)),
+            stale=int(np.count_nonzero(counted & ~fresh)),
+            missing=int(np.count_nonzero(stays & ~known)),
+            streams=int(pods.seen_streams[counted].sum()),
+            capacity=max(1, limit * number // number) if number else limit,
+            free_slots=int(free.sum()),
+            leaving=int(np.count_nonzero(leaving)),
+            leaving_missing=int(np.count_nonzero(leaving & ~known & ~pods.terminating)),
+            leaving_streams=int(pods.seen_streams[leaving & known].sum()),
+            # One after the other, as `census_of` adds them up: floating point forgets no order.
+            refused_per_second=float(sum(pods.seen_refused[known].tolist())),
+        )
+
+    @property
+    def leaving(self) -> Bools:
+        """As the operator sees it: told to end, marked, or said to drain when it last answered."""
+        pods = self.pods
+        return pods.terminating | ~np.isnan(pods.mark) | ((pods.seen_at > -inf) & pods.seen_draining)
 
     # What the operator does
 
@@ -472,6 +505,7 @@ class World:
                 "seen_at": -inf,
             },
         )
+        self._names += [name_of(number) for number in range(self._made, self._made + count)]
         self._made += count
         self._ages = np.hstack((self._ages, np.zeros((len(self._ages), count))))
         self._age_sum = np.concatenate((self._age_sum, np.zeros(count)))
@@ -479,6 +513,7 @@ class World:
 
     def _keep(self, kept: Bools) -> None:
         self.pods.keep(kept)
+        self._names = [name for name, stays in zip(self._names, kept.tolist(), strict=True) if stays]
         self._ages, self._age_sum = self._ages[:, kept], self._age_sum[kept]
         self._refused = self._refused[:, kept]
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from ssecast_operator.budget import budget_of
 from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
-from ssecast_operator.demand import target_of
+from ssecast_operator.demand import census_of, target_of
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.memory import Memory
 from ssecast_operator.routing import Routing
-from ssecast_operator.simulation import Run, Scaler, Series, simulate
+from ssecast_operator.simulation import BEGIN, Operator, Run, Scaler, Series, settings_of_pods, simulate
 from ssecast_operator.spec import Spec
 from ssecast_operator.traces import Incident, Kind, Trace
 from ssecast_operator.verdict import Verdict
 from ssecast_operator.victims import plan
-from ssecast_operator.world import Surroundings
+from ssecast_operator.world import Surroundings, World
 from tests.fleets import spec_of
 
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -101,3 +101,27 @@ def test_the_same_seed_makes_the_same_run(
 ) -> None:
     first, second = (columns(simulate(trace, spec, scaler, around, seed)) for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_the_short_cut_of_calm_rounds_changes_nothing(
+    trace: Trace, spec: Spec, around: Surroundings, seed: int
+) -> None:
+    """Whoever watches is shown every fleet in full, without it."""
+    short = columns(simulate(trace, spec, surroundings=around, seed=seed))
+    full = columns(simulate(trace, spec, surroundings=around, seed=seed, watch=lambda *_: None))
+    assert all(np.array_equal(short[name], full[name]) for name in short)
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_columns_are_counted_as_pods_are(trace: Trace, spec: Spec, around: Surroundings, seed: int) -> None:
+    clients = np.interp(np.arange(trace.seconds), trace.times, trace.clients)
+    world = World(settings_of_pods(spec, Scaler.OPERATOR), around, 8, float(clients[0]), BEGIN, seed)
+    operator = Operator(spec, world)
+    for second, wanted in enumerate(clients):
+        operator.step()
+        world.tick(float(wanted))
+        if second % 7 == 0:
+            assert world.census() == census_of(world.fleet(), spec.scaling.streams_per_pod.limit, world.now)

@@ -16,7 +16,7 @@ def run_of(seconds: int = 3600, **columns: object) -> Run:
     given = {
         name: np.full(seconds, value) if isinstance(value, int | float) else value for name, value in columns.items()
     }
-    series = Series(**usual | given)  # type: ignore[arg-type]
+    series = Series(**usual | given)
     return Run(Trace("drawn", (0, seconds), (100, 100)), Scaler.OPERATOR, spec_of(), 7, series)
 
 
