@@ -1,6 +1,7 @@
 """Pictures of simulated runs: clients, pods, reconnects and refusals over time. They need matplotlib."""
 
 from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -52,6 +53,13 @@ def save(figure: Figure, path: Path) -> None:
     """As what the name ends in says, without the time at which it was drawn."""
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     figure.savefig(path, dpi=90, metadata=metadata)
+
+
+def as_svg(figure: Figure) -> str:
+    """For a page; names of its parts are made from what it shows, so two pictures on a page do not mix them up."""
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
 
 
 def _line(axes: Axes, values: Floats, label: str, colour: str, style: str = "-") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ssecast_operator.page import Chapter, page
 from ssecast_operator.policies import Policy, PolicyError, read_policy
 from ssecast_operator.results import ROWS, Figures, as_json, figures_of
 from ssecast_operator.simulation import Run, Scaler, simulate
@@ -44,6 +45,11 @@ class Outcome:
     trace: Trace
     seed: int
     runs: dict[str, Run]
+
+    @property
+    def title(self) -> str:
+        most, hours = max(self.trace.clients), self.trace.seconds / 3600
+        return f"{self.trace.name}: up to {most:,.0f} clients, {hours:.1f} h, seed {self.seed}"
 
     @property
     def figures(self) -> list[Figures]:
@@ -138,11 +144,15 @@ def _check_outputs(request: Request, outcomes: int) -> None:
 def _draw(request: Request, outcomes: Sequence[Outcome]) -> None:
     if not (request.plot or request.page):
         return
-    from ssecast_operator.plots import draw, save  # matplotlib takes a second to load; only pictures need it
+    from ssecast_operator.plots import as_svg, draw, save  # matplotlib takes a second to load; only pictures need it
 
     if request.plot:
         for outcome in outcomes:
-            name = (
-                str(request.plot).replace("{trace}", Path(outcome.trace.name).stem).replace("{seed}", str(outcome.seed))
-            )
-            save(draw(outcome.runs), Path(name))
+            save(draw(outcome.runs), Path(_named(str(request.plot), outcome)))
+    if request.page:
+        chapters = [Chapter(outcome.title, outcome.figures, as_svg(draw(outcome.runs))) for outcome in outcomes]
+        request.page.write_text(page(chapters))
+
+
+def _named(name: str, outcome: Outcome) -> str:
+    return name.replace("{trace}", Path(outcome.trace.name).stem).replace("{seed}", str(outcome.seed))

@@ -16,7 +16,7 @@ RECOVERED_SHARE = 0.01
 """A fleet has recovered when less than this share of the clients is without a stream."""
 
 REVERSAL_SECONDS = 600
-"""Who turns round within so long, adds and removes what was just removed and added, has oscillated."""
+"""Who turns round twice within so long has oscillated; a single turn may be the clients', who came and went."""
 
 CLIENT = 0.5
 """Less than this is a fraction that is left over, no client."""
@@ -91,10 +91,12 @@ def longest(true: NDArray[np.bool_]) -> int:
 
 
 def oscillations(desired: Floats) -> int:
-    """How often the number turned round soon after it had changed."""
-    changes = np.flatnonzero(np.diff(desired))
-    signs = np.sign(np.diff(desired)[changes])
-    return int(((np.diff(signs) != 0) & (np.diff(changes) <= REVERSAL_SECONDS)).sum())
+    """How often the number turned round and back again within a short time."""
+    steps = np.diff(desired)
+    changes = np.flatnonzero(steps)
+    turned = np.diff(np.sign(steps[changes])) != 0
+    soon = changes[2:] - changes[:-2] <= REVERSAL_SECONDS
+    return int((turned[1:] & turned[:-1] & soon).sum())
 
 
 class Row(NamedTuple):

@@ -118,7 +118,8 @@ class Knative(Rival):
     def scale(self, metrics: Metrics, replicas: int, ready: int, now: float) -> int:
         self._seen = [each for each in self._seen if each[0] > now - STABLE_SECONDS]
         if metrics.streams:
-            self._seen.append((now, sum(metrics.streams)))
+            # It takes the mean of those it has asked for the mean of all that are ready.
+            self._seen.append((now, sum(metrics.streams) / len(metrics.streams) * max(ready, len(metrics.streams))))
         if not self._seen:
             return replicas
         least, most = ready // DOWN_RATE, ceil(UP_RATE * max(1, ready))

@@ -131,9 +131,9 @@ class Operator:
             return False
         if len(pods.number) != world.replicas:
             return False
-        if (world.now - pods.seen_at > FRESH_SECONDS).any():
-            return True  # whoever does not know every pod moves no streams
         scaling, streams = self._spec.scaling, pods.seen_streams
+        if not scaling.rebalance.enabled or (world.now - pods.seen_at > FRESH_SECONDS).any():
+            return True  # whoever does not know every pod moves no streams
         mean = float(streams.sum()) / max(1, len(streams))
         least = max(1.0, scaling.rebalance.threshold * mean, scaling.streams_per_pod.target / LEAST_SHARE)
         return not bool((streams - mean > least).any())

@@ -57,6 +57,17 @@ def test_each_trace_and_seed_has_its_picture(folder: Path) -> None:
     assert (folder / "trace-2.png").exists()
 
 
+def test_a_page_has_everything_in_it(folder: Path) -> None:
+    done = simulate("--trace", folder / "trace.csv", "--html", folder / "page.html")
+    assert done.exit_code == 0, done.output
+    text = (folder / "page.html").read_text()
+    assert text.count("<svg") == 1
+    assert "pod-hours" in text
+    assert "src=" not in text
+    assert "<script" not in text
+    assert "<?xml" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -53,9 +53,12 @@ def test_the_time_to_recover_is_the_longest_with_clients_without_a_stream() -> N
     assert longest(np.array([False])) == 0
 
 
-def test_turning_round_soon_is_an_oscillation_and_later_is_not() -> None:
-    assert oscillations(np.array([2, 2, 5, 5, 3, 3, 4, 9])) == 2
-    assert oscillations(np.concatenate((np.full(9, 2.0), np.full(700, 5.0), np.full(9, 2.0)))) == 0
+def test_turning_round_and_back_soon_is_an_oscillation_and_one_turn_is_none() -> None:
+    assert oscillations(np.array([2, 2, 5, 5, 3, 3, 4, 9])) == 1
+    assert oscillations(np.array([2, 5, 3, 4, 3])) == 2
+    assert oscillations(np.array([2, 5, 9, 3, 2])) == 0
+    assert oscillations(np.array([2, 2])) == 0
+    assert oscillations(np.concatenate((np.full(9, 2.0), np.full(700, 5.0), np.full(9, 2.0), np.full(9, 5.0)))) == 0
 
 
 def test_every_figure_has_words_and_json_is_rounded() -> None:

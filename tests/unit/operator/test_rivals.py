@@ -71,5 +71,9 @@ def test_knative_in_a_panic_does_not_remove_pods_until_a_minute_has_passed() -> 
     assert knative.scale(even(100, 9), 9, 9, 75) == 4, "at most to the half in one look"
 
 
+def test_knative_takes_the_mean_of_those_that_answer_for_all_that_are_ready() -> None:
+    assert Knative(scaling()).scale(Metrics([100.0, 100.0], 2), 4, 4, 0) == 4
+
+
 def test_knative_without_metrics_changes_nothing() -> None:
     assert Knative(scaling()).scale(Metrics([], 3), 3, 0, 0) == 3
