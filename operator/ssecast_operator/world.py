@@ -145,6 +145,8 @@ class World:
         self.pods = Columns()
         self.crowd = Crowd(settings.retry + settings.spread + 60)
         self.tally = Tally()
+        self._lost = 0.0
+        """What was cut since the last second; the next one tells of it."""
         self.revision = 1
         self.blindness = 0.0
         self.unreachable_until = -inf
@@ -303,7 +305,7 @@ class World:
         """A second passes, at whose end so many clients want a stream."""
         self.now += 1
         self._second += 1
-        self.tally = Tally()
+        self.tally, self._lost = Tally(lost=self._lost), 0.0
         self._refused[self._second % REFUSED_SECONDS] = 0
         new = self._population(wanted)
         self._rotate()
@@ -412,7 +414,7 @@ class World:
         """Streams end without a word: their clients come back as their `retry:` says."""
         lost = float(self.pods.streams[pods].sum())
         self.pods.streams[pods] = 0
-        self.tally.lost += lost
+        self._lost += lost
         self.crowd.wait(lost, self.settings.retry, self.settings.spread, forced=False)
 
     def lose_nodes(self, share: float) -> None:

@@ -13,7 +13,7 @@ START = 10.0
 
 
 def world(replicas: int = 3, clients: float = 150, **more: object) -> World:
-    settings = SETTINGS.__class__(**{name: getattr(SETTINGS, name) for name in PodSettings.__slots__} | more)  # type: ignore[attr-defined]
+    settings = SETTINGS.__class__(**{name: getattr(SETTINGS, name) for name in PodSettings.__slots__} | more)
     return World(settings, Surroundings(start_seconds=START, start_spread=0), replicas, clients, 1000.0, seed=1)
 
 
