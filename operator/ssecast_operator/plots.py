@@ -37,13 +37,14 @@ def draw(runs: Mapping[str, Run]) -> Figure:
         for (label, run), colour in zip(runs.items(), COLOURS, strict=False):
             _line(axes, values(run.series), label, colour)
         axes.set_ylabel(name)
-        axes.set_ylim(bottom=0)
         axes.grid(visible=True, alpha=0.3)
     _line(panels[0], first.series.clients, "clients of the trace", "#9e9e9e", style=":")
     budget = first.spec.scaling.max_reconnects_per_second
     panels[2].axhline(budget, color="#212121", linestyle="--", linewidth=1, label="maxReconnectsPerSecond")
     panels[2].legend(loc="upper right", fontsize="small")
     panels[0].legend(loc="upper right", fontsize="small")
+    for axes in panels:
+        axes.set_ylim(bottom=0)  # last: it ends the choice of the upper end by what is drawn
     panels[-1].set_xlabel("hours")
     figure.suptitle(f"{first.trace.name}, seed {first.seed}")
     return figure
