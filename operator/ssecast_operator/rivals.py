@@ -9,7 +9,7 @@ Sources: Kubernetes' documentation "Horizontal Pod Autoscaling" (algorithm detai
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ssecast_operator.scaling import Behavior, Scaling
 from ssecast_operator.windows import (
@@ -48,17 +48,16 @@ class Metrics(NamedTuple):
     missing: int
 
 
-class Rival:
+class Rival(Protocol):
     """Looks every so many seconds and says how many pods there should be."""
 
     seconds: float
 
-    def scale(self, metrics: Metrics, replicas: int, ready: int, now: float) -> int:
-        raise NotImplementedError
+    def scale(self, metrics: Metrics, replicas: int, ready: int, now: float) -> int: ...
 
 
 @dataclass
-class Hpa(Rival):
+class Hpa:
     """A metric of type Pods with an averageValue, and the behavior of the policy that it is compared with."""
 
     scaling: Scaling
@@ -106,7 +105,7 @@ class Hpa(Rival):
 
 
 @dataclass
-class Knative(Rival):
+class Knative:
     """The mean of a minute, or in a panic of six seconds; in a panic the number never falls."""
 
     scaling: Scaling

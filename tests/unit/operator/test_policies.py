@@ -33,6 +33,7 @@ def test_every_rule_of_the_definition_about_one_object_is_checked_here() -> None
         ("spec:\n  stream: {heartbeatSeconds: 20, maxAgeSeconds: 10}\n", 5, "heartbeatSeconds must be less"),
         ("spec:\n  scaling:\n    minReplicas: 0\n", 6, "spec.scaling.minReplicas: 0 is not allowed"),
         ("spec:\n  scaling:\n    minReplica: 3\n", 6, "unknown field spec.scaling.minReplica; expected is one of mode, minReplicas"),
+        ("spec:\n  podTemplate:\n    env:\n    - name: A\n      wert: 1\n", 8, "unknown field spec.podTemplate.env.0.wert; expected is one of name"),
         ("spec:\n  auth: {}\n", 5, "exactly one of keySecret and jwksUrl must be given"),
         ("spec:\n  cors: {origins: ['*', 'http://a.example']}\n", 5, "'*' allows every origin and must stand alone"),
         ("spec:\n  podTemplate:\n    env:\n    - name: POD_UID\n", 6, "this variable is the operator's own"),
