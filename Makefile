@@ -2,7 +2,7 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := dev,operator,test,check,bench
+EXTRAS := dev,operator,simulate,test,check,bench
 ARGS   ?=
 
 # The first of these that is new enough; name another one with `make PYTHON=...`.
@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench fuzz chaos images kind fleet scale crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout scripts workflows \
+.PHONY: help install demo test bench fuzz chaos images kind fleet scale simulator crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout scripts workflows \
 	release-image release-chart release-notes format constraints clean
 
 help: ## list the commands
@@ -65,6 +65,9 @@ fleet: install ## a fleet on the cluster of KUBECONFIG grows and shrinks under r
 
 scale: install ## what a thousand pods cost the operator, on the cluster of KUBECONFIG: make scale ARGS="--pods 100"
 	@$(BIN)/python -m loadtest.scale $(ARGS)
+
+simulator: install ## the shipped policy over all built-in traces, beside an HPA and Knative's rule: make simulator ARGS="--seeds 1"
+	@$(BIN)/python -m loadtest.simulator $(ARGS)
 
 dashboards: install ## make the chart's Grafana dashboards anew, from monitoring/
 	@$(BIN)/python -m monitoring.dashboards

@@ -138,6 +138,71 @@ def run(
         ) from None
 
 
+@app.command()
+def simulate(
+    file: Annotated[
+        Path | None, typer.Argument(help="A Broadcaster as YAML; default: one of which nothing is said.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Two Broadcasters, one beside the other, instead of rivals.")
+    ] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A built-in trace, all, or a CSV file with time,clients; may be repeated. Default: kick-off."
+        ),
+    ] = None,
+    clients: Annotated[int, typer.Option(help="Most clients at once in built-in traces.", min=1, max=10**9)] = 100_000,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated. Default: 0.", min=0)] = None,
+    rivals: Annotated[bool, typer.Option(help="Also run an HPA and Knative's rule at the same target.")] = True,
+    routing: Annotated[
+        str, typer.Option(help="How clients reach pods: round-robin, least-connections or power-of-two.")
+    ] = "round-robin",
+    start_seconds: Annotated[float, typer.Option(help="Until a new pod is ready.", min=0, max=3600)] = 20.0,
+    scrape_loss: Annotated[
+        float, typer.Option(help="Share of questions about load without an answer.", min=0, max=1)
+    ] = 0.0,
+    api_delay: Annotated[float, typer.Option(help="Seconds until a decision is carried out.", min=0, max=600)] = 1.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw here, .png or .svg; {trace} and {seed} in the name are replaced.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page here.")] = None,
+) -> None:
+    """Try a policy in virtual time, beside an HPA and Knative's rule at the same target."""
+    try:
+        from rich.console import Console
+
+        from ssecast_operator.rehearsal import InputError, Request, rehearse
+        from ssecast_operator.routing import Routing
+        from ssecast_operator.world import Surroundings
+    except ModuleNotFoundError as missing:
+        raise _failed(
+            f"simulate needs {missing.name}; install it with: pip install 'ssecast[operator,simulate]'"
+        ) from None
+    if routing not in list(Routing):
+        raise _failed(f"--routing is {routing!r}; it must be {', '.join(Routing)}")
+    if file and compare:
+        raise _failed("there are a file and --compare; expected is one of them")
+    request = Request(
+        files=compare or ((file,) if file else ()),
+        traces=tuple(trace or ("kick-off",)),
+        clients=clients,
+        seeds=tuple(seed or (0,)),
+        rivals=rivals,
+        surroundings=Surroundings(
+            Routing(routing), start_seconds=start_seconds, scrape_loss=scrape_loss, api_delay=api_delay
+        ),
+        json=json_file,
+        plot=plot,
+        page=page,
+    )
+    try:
+        rehearse(request, Console())
+    except InputError as wrong:
+        raise _failed(str(wrong)) from None
+
+
 def _labels(text: str) -> dict[str, str]:
     pairs = [each.partition("=") for each in text.split(",") if each.strip()]
     if not pairs or any(not found or not name.strip() for name, found, _ in pairs):

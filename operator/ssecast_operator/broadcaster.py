@@ -60,7 +60,7 @@ def parse(body: Mapping[str, Any]) -> Broadcaster:
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as wrong:
-        raise SpecError([_sentence(each) for each in wrong.errors()]) from None
+        raise SpecError([sentence_of(each) for each in wrong.errors()]) from None
     return Broadcaster(
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
@@ -80,7 +80,8 @@ def pause_of(annotations: Mapping[str, str]) -> Pause:
     return Pause(paused or scale_in, paused or scale_out)
 
 
-def _sentence(error: ErrorDetails) -> str:
+def sentence_of(error: ErrorDetails) -> str:
+    """Which field, what stands there, and what is allowed."""
     path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     problem = error["msg"][0].lower() + error["msg"][1:]
     if error["type"] == "missing":

@@ -47,6 +47,13 @@ class Case:
     now: float
 
 
+class Kept(NamedTuple):
+    """asked: replicas of the Deployment. base: those that are meant to stay."""
+
+    asked: int
+    base: int
+
+
 class Wish(NamedTuple):
     """How many pods, and why."""
 
@@ -60,21 +67,26 @@ def decide(spec: Spec, fleet: Fleet, memory: Memory, now: float, pause: Pause = 
     The fleet holds the samples, and the base: the Deployment's own `spec.replicas`, less the pods that are being drained for
     removal. That has been decided; a demand that wavers about the tolerance, or a restart, must not take it back.
     """
-    case = _case(spec, fleet, memory, now)
+    census = census_of(fleet, spec.scaling.streams_per_pod.limit, now)
+    return decide_by(spec, census, Kept(fleet.replicas, fleet.kept), memory, now, pause)
+
+
+def decide_by(spec: Spec, census: Census, pods: Kept, memory: Memory, now: float, pause: Pause = RUNNING) -> Decision:
+    """The same, for who has counted already."""
+    case = _case(spec, census, pods, memory, now)
     if spec.scaling.mode == "operator":
         return _scaled(case, pause)
     reason = Reason.BY_HPA if spec.scaling.mode == "hpa" else Reason.BY_HAND
     return _followed(case, Wish(spec.replicas, reason), pause)
 
 
-def _case(spec: Spec, fleet: Fleet, memory: Memory, now: float) -> Case:
+def _case(spec: Spec, census: Census, pods: Kept, memory: Memory, now: float) -> Case:
     scaling = spec.scaling
-    memory = memory.rewound(now).observing(fleet.kept, now, _longest_period(scaling))
-    census = census_of(fleet, scaling.streams_per_pod.limit, now)
+    memory = memory.rewound(now).observing(pods.base, now, _longest_period(scaling))
     if census.fresh:
         memory = replace(memory, fresh_at=now)
     demand = demand_of(census, scaling, budget_of(spec))
-    return Case(scaling, fleet.replicas, fleet.kept, census, demand, target_of(census, scaling), memory, now)
+    return Case(scaling, pods.asked, pods.base, census, demand, target_of(census, scaling), memory, now)
 
 
 def _longest_period(scaling: Scaling) -> int:

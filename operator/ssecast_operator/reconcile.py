@@ -21,17 +21,16 @@ from ssecast_operator.cluster import (
     Refused,
 )
 from ssecast_operator.conditions import Problem, Round, is_stuck, phase_of, status_of, worth_writing
-from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
-from ssecast_operator.demand import target_of
 from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, pods_of
 from ssecast_operator.instants import rfc3339
 from ssecast_operator.loads import Loads, OrderError
 from ssecast_operator.memory import Memory, restored
-from ssecast_operator.rebalance import BalanceMemory, Rebalancing, rebalance, restored_balance
+from ssecast_operator.rebalance import BalanceMemory, Rebalancing, restored_balance
 from ssecast_operator.store import Key, Store
 from ssecast_operator.upkeep import Upkeep
-from ssecast_operator.victims import Phase, Plan, plan
+from ssecast_operator.verdict import verdict_on
+from ssecast_operator.victims import Phase, Plan
 
 CONTESTED_SECONDS = 300.0
 """So long it is told that somebody else has written the replicas: they are set right within a moment."""
@@ -126,13 +125,8 @@ class Reconciler:
         spec, budget = broadcaster.spec, budget_of(broadcaster.spec)
         rollout = is_rolling_out(deployment, self.upkeep.rolling_from)
         fleet = Fleet(deployment["spec"].get("replicas", 1), pods_of(pods, self._loads.of(pods)), rollout=rollout)
-        decision = decide(spec, fleet, self._memory, now, broadcaster.pause)
+        decision, steps, moving = verdict_on(fleet, spec, self._memory, self._balance, now, broadcaster.pause)
         self._memory = decision.memory
-        census = decision.census
-        unknown = target_of(census, spec.scaling)
-        blind = census.fresh * 2 < census.pods
-        steps = plan(fleet, decision.replicas, budget, unknown, now, blind=blind)
-        moving = rebalance(fleet, spec.scaling, budget, self._balance, now, busy=_busy(broadcaster, steps))
         self._balance = moving.memory
         self._observer.decided(self.key, decision, steps, moving, budget.per_second)
         self._observer.rolled(self.key, rollout, is_stuck(deployment))
@@ -299,13 +293,6 @@ class Reconciler:
         except (Conflict, NotFound):
             return  # it is gone, or another one
         self._store.put(BROADCASTERS.kind, written)
-
-
-def _busy(broadcaster: Broadcaster, steps: Plan) -> str:
-    """Why no streams may be moved."""
-    if broadcaster.pause.scale_in or broadcaster.pause.scale_out:
-        return "an annotation asks for a pause"
-    return "" if steps.phase is Phase.STEADY else steps.message
 
 
 def is_rolling_out(deployment: Mapping[str, Any], since: int) -> bool:

@@ -127,10 +127,14 @@ class Ages:
 
 
 class Leave(NamedTuple):
-    """Why a stream ends as soon as its socket has taken the bytes that wait, and when it ends even if it has not."""
+    """Why a stream ends as soon as its socket has taken the bytes that wait, and when it ends even if it has not.
+
+    patience: when it ends for its age alone; infinite while that is not over.
+    """
 
     reason: str
     until: float
+    patience: float = inf
 
 
 class Departures:
@@ -235,7 +239,7 @@ class Departures:
         for closing, reason in ((self.draining, "drain"), (self.shedding, "shed")):
             for sub in closing.due(now):
                 self._leave(sub, reason, closing.deadline or now)
-        for sub, (reason, until) in list(self.leaving.items()):
+        for sub, (reason, until, _) in list(self.leaving.items()):
             if until <= now:
                 self._close(sub, reason)
         if self.shedding.is_over(now):
@@ -257,10 +261,15 @@ class Departures:
             self._close(sub, reason)
             return
         known = self.leaving.get(sub, Leave(reason, until))
-        if "age" in (reason, known.reason):
+        patience = until if reason == "age" else known.patience
+        if patience < inf:
             reason = "age"  # it is over whatever becomes of a drain
-        self.leaving[sub] = Leave(reason, min(until, known.until))
+        self.leaving[sub] = Leave(reason, min(until, known.until), patience)
 
     def _let_stay(self, *reasons: str) -> None:
-        """Takes back the leave of those who have not gone yet."""
-        self.leaving = {sub: leave for sub, leave in self.leaving.items() if leave.reason not in reasons}
+        """Takes back the leave of those who have not gone yet; whose age is over has the time that it gives."""
+        self.leaving = {
+            sub: leave._replace(until=leave.patience) if leave.reason == "age" else leave
+            for sub, leave in self.leaving.items()
+            if leave.reason not in reasons
+        }

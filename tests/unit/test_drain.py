@@ -221,7 +221,7 @@ def test_an_age_that_is_over_stays_over_when_a_drain_is_taken_back() -> None:
     pod.close_due(5.0)
     pod.close_due(6.0)
     pod.undrain()
-    assert pod.leaving[sub] == ("age", 10.0)
+    assert pod.leaving[sub] == ("age", 6.0 + PATIENCE, 6.0 + PATIENCE)
     pod.drain(6.0, 1.0)
     assert pod.at(7.0) == 1
     assert pod.reasons == ["age"]

@@ -1,0 +1,46 @@
+"""`python -m loadtest.simulator`: the command line, and the folder that it writes."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest.bench.peers import ROOT
+from loadtest.simulator.goals import report
+from ssecast_operator.plots import draw, save
+from ssecast_operator.results import Figures, as_json, figures_of
+from ssecast_operator.simulation import Scaler, simulate
+from ssecast_operator.spec import Spec
+from ssecast_operator.traces import BUILT_IN, built_in
+
+RESULTS = ROOT / "loadtest" / "results"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def table(
+    clients: Annotated[int, typer.Option(help="Most clients at once.", min=1)] = 200_000,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 1.", min=1, max=100)] = 3,
+    results: Annotated[Path | None, typer.Option(help="Folder; default: a new one in loadtest/results.")] = None,
+) -> None:
+    """Run the shipped policy and its rivals over every built-in trace, and write README.md, results.json and pictures."""
+    folder = results or RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-simulator"
+    folder.mkdir(parents=True, exist_ok=True)
+    found: list[Figures] = []
+    for name in BUILT_IN:
+        for seed in range(1, seeds + 1):
+            runs = {each.value: simulate(built_in(name, clients), Spec(), each, seed=seed) for each in Scaler}
+            found += [figures_of(run) for run in runs.values()]
+            if seed == 1:
+                save(draw(runs), folder / f"{name}.png")
+        typer.echo(name)
+    (folder / "results.json").write_text(json.dumps(as_json(found), indent=1) + "\n")
+    (folder / "README.md").write_text(report(found, clients))
+    typer.echo(f"{folder}/README.md")
+
+
+if __name__ == "__main__":
+    app()

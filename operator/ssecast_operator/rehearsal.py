@@ -1,0 +1,158 @@
+"""What `simulate` does: reads policies and traces, runs them one after the other, and shows what came of it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ssecast_operator.page import Chapter, page
+from ssecast_operator.policies import Policy, PolicyError, read_policy
+from ssecast_operator.results import ROWS, Figures, as_json, figures_of
+from ssecast_operator.simulation import Run, Scaler, simulate
+from ssecast_operator.spec import Spec
+from ssecast_operator.traces import BUILT_IN, Trace, TraceError, built_in, read_csv
+from ssecast_operator.world import Surroundings
+
+PICTURES = (".png", ".svg")
+
+
+class InputError(ValueError):
+    """What was asked for cannot be done: one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run and where to put it; files are empty where nothing is to be written."""
+
+    files: Sequence[Path] = ()
+    traces: Sequence[str] = ("kick-off",)
+    clients: int = 100_000
+    seeds: Sequence[int] = (0,)
+    rivals: bool = True
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    json: Path | None = None
+    plot: Path | None = None
+    page: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All runs of one trace with one seed, by label."""
+
+    trace: Trace
+    seed: int
+    runs: dict[str, Run]
+
+    @property
+    def title(self) -> str:
+        most, hours = max(self.trace.clients), self.trace.seconds / 3600
+        return f"{self.trace.name}: up to {most:,.0f} clients, {hours:.1f} h, seed {self.seed}"
+
+    @property
+    def figures(self) -> list[Figures]:
+        return [figures_of(run, label) for label, run in self.runs.items()]
+
+
+def rehearse(request: Request, console: Console) -> None:
+    """Raises InputError."""
+    policies = [_policy(file) for file in request.files] or [Policy("defaults", Spec())]
+    traces = [trace for name in request.traces for trace in _traces(name, request.clients)]
+    _check_outputs(request, len(traces) * len(request.seeds))
+    outcomes = []
+    for trace in traces:
+        for seed in request.seeds:
+            outcomes.append(Outcome(trace, seed, dict(_runs(request, policies, trace, seed))))
+            console.print(table_of(outcomes[-1]))
+    if request.json:
+        figures = [each for outcome in outcomes for each in outcome.figures]
+        request.json.write_text(json.dumps(as_json(figures), indent=1) + "\n")
+    _draw(request, outcomes)
+
+
+def _runs(request: Request, policies: Sequence[Policy], trace: Trace, seed: int) -> Iterable[tuple[str, Run]]:
+    """Each policy by the operator; with one policy, the rivals at the same target."""
+    for policy in policies:
+        label = policy.name if len(policies) > 1 else Scaler.OPERATOR.value
+        yield label, simulate(trace, policy.spec, Scaler.OPERATOR, request.surroundings, seed)
+    if request.rivals and len(policies) == 1:
+        for rival in (Scaler.HPA, Scaler.KNATIVE):
+            yield rival.value, simulate(trace, policies[0].spec, rival, request.surroundings, seed)
+
+
+def table_of(outcome: Outcome) -> Table:
+    """For people."""
+    most = max(outcome.trace.clients)
+    title = (
+        f"{outcome.trace.name}: up to {most:,.0f} clients, {outcome.trace.seconds / 3600:.1f} h, seed {outcome.seed}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    figures = outcome.figures
+    for each in figures:
+        table.add_column(each.label, justify="right")
+    for row in ROWS:
+        table.add_row(row.words, *(row.shown(each) for each in figures))
+    return table
+
+
+def _policy(file: Path) -> Policy:
+    try:
+        return read_policy(_text(file), str(file))
+    except PolicyError as wrong:
+        raise InputError(str(wrong)) from None
+
+
+def _traces(name: str, clients: int) -> list[Trace]:
+    """Built in, all of those, or from a file."""
+    if name == "all":
+        return [built_in(each, clients) for each in BUILT_IN]
+    if name in BUILT_IN:
+        return [built_in(name, clients)]
+    if not name.endswith(".csv"):
+        raise InputError(
+            f"there is no trace {name!r}; expected is a file that ends in .csv, all, or one of {', '.join(BUILT_IN)}"
+        )
+    try:
+        return [read_csv(_text(Path(name)), name)]
+    except TraceError as wrong:
+        raise InputError(str(wrong)) from None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as wrong:
+        raise InputError(f"{file} cannot be read: {wrong.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} cannot be read: it is no text") from None
+
+
+def _check_outputs(request: Request, outcomes: int) -> None:
+    """Before anything is run: an hour of simulations must not end in a mistyped name."""
+    for path in (request.json, request.plot, request.page):
+        if path and not path.parent.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if request.plot and request.plot.suffix not in PICTURES:
+        raise InputError(f"{request.plot} is no picture; expected is a name that ends in {' or '.join(PICTURES)}")
+    if request.plot and outcomes > 1 and "{" not in request.plot.name:
+        raise InputError(f"{request.plot} is one picture for {outcomes} runs; expected is a name with {{trace}} in it")
+
+
+def _draw(request: Request, outcomes: Sequence[Outcome]) -> None:
+    if not (request.plot or request.page):
+        return
+    from ssecast_operator.plots import as_svg, draw, save  # matplotlib takes a second to load; only pictures need it
+
+    if request.plot:
+        for outcome in outcomes:
+            save(draw(outcome.runs), Path(_named(str(request.plot), outcome)))
+    if request.page:
+        chapters = [Chapter(outcome.title, outcome.figures, as_svg(draw(outcome.runs))) for outcome in outcomes]
+        request.page.write_text(page(chapters))
+
+
+def _named(name: str, outcome: Outcome) -> str:
+    return name.replace("{trace}", Path(outcome.trace.name).stem).replace("{seed}", str(outcome.seed))

@@ -1,0 +1,36 @@
+"""The simulator's table: goals are judged by totals, and what a rival does better is said."""
+
+from dataclasses import replace
+
+from loadtest.simulator.goals import of, ratio, report, totals
+from ssecast_operator.results import Figures
+
+OURS = Figures(
+    label="operator", trace="steady", seed=1, client_hours=100, pod_hours=10, most_pods=3, refused=0, given_up=0,
+    seconds_over_limit=0, seconds_to_recover=0, over_target=0.5, forced_per_client_hour=0.1, peak_reconnects=400, budget=500,
+    oscillations=0, skew=1,
+)  # fmt: skip
+HPA = replace(OURS, label="hpa", forced_per_client_hour=1.0, refused=50, pod_hours=9)
+KNATIVE = replace(OURS, label="knative", pod_hours=20)
+
+
+def test_disconnects_are_weighed_by_the_hours_of_the_clients() -> None:
+    found = totals([OURS, replace(OURS, client_hours=300, forced_per_client_hour=0.5, peak_reconnects=501)])
+    assert found.forced_per_client_hour == 0.4
+    assert (found.peak, found.over_budget, found.pod_hours) == (501, 1, 20)
+
+
+def test_nothing_by_nothing_is_as_good_as_each_other() -> None:
+    assert ratio(0, 0) == 1
+    assert ratio(5, 0) == float("inf")
+    assert ratio(1, 2) == 0.5
+
+
+def test_the_page_says_which_goals_are_met_and_where_a_rival_is_better() -> None:
+    page = report([OURS, HPA, KNATIVE], 1000)
+    assert "| forced disconnects per client-hour at most 0.3x | hpa | 0.10x | met |" in page
+    assert "| pod-hours at most 1.05x | hpa | 1.111x | **missed** |" in page
+    assert "| pod-hours at most 0.9x at no more refusals | knative | 0.500x, refusals 1.00x | met |" in page
+    assert "- `steady`, the HPA has less: pod-hours (10.0 against 9.0).\n" in page
+    assert "(steady.png)" in page
+    assert of([OURS, HPA], "hpa", "steady").refused == 50

@@ -1,0 +1,127 @@
+"""The simulator loses no client, decides what the operator decides, and does the same thing twice."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ssecast_operator.budget import budget_of
+from ssecast_operator.decide import decide
+from ssecast_operator.decision import Decision
+from ssecast_operator.demand import census_of, target_of
+from ssecast_operator.fleet import Fleet
+from ssecast_operator.memory import Memory
+from ssecast_operator.routing import Routing
+from ssecast_operator.simulation import BEGIN, Operator, Run, Scaler, Series, settings_of_pods, simulate
+from ssecast_operator.spec import Spec
+from ssecast_operator.traces import Incident, Kind, Trace
+from ssecast_operator.verdict import Verdict
+from ssecast_operator.victims import plan
+from ssecast_operator.world import Surroundings, World
+from tests.fleets import spec_of
+
+SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+incidents = st.builds(
+    Incident, st.sampled_from(Kind), st.floats(10, 300), st.floats(10, 120), st.floats(0.1, 1)
+)  # fmt: skip
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    clients = draw(st.lists(st.floats(0, 3000), min_size=2, max_size=6))
+    times = tuple(120.0 * at for at in range(len(clients)))
+    return Trace("drawn", times, tuple(clients), tuple(draw(st.lists(incidents, max_size=2))))
+
+
+specs = st.builds(
+    lambda target, spread, overload, age: spec_of(
+        {
+            "streamsPerPod": {"target": target, "limit": target + spread},
+            "maxReplicas": 40,
+            "burst": 20,
+            "maxReconnectsPerSecond": 50,
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 30}},
+        },
+        stream={"overload": overload, "maxAgeSeconds": age, "heartbeatSeconds": 5},
+    ),
+    st.integers(50, 300), st.integers(0, 200), st.sampled_from(["retry", "503"]), st.sampled_from([0, 60, 1800]),
+)  # fmt: skip
+
+surroundings = st.builds(
+    Surroundings, st.sampled_from(Routing), st.floats(0, 60), st.just(0.3), st.sampled_from([0.0, 0.3]), st.floats(0, 8)
+)
+
+
+def columns(run: Run) -> dict[str, Any]:
+    return {each.name: getattr(run.series, each.name) for each in fields(Series)}
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.sampled_from(Scaler), st.integers(0, 99))
+def test_every_client_is_connected_waits_or_has_given_up(
+    trace: Trace, spec: Spec, around: Surroundings, scaler: Scaler, seed: int
+) -> None:
+    series = simulate(trace, spec, scaler, around, seed).series
+    assert series.connected + series.waiting + series.given_up == pytest.approx(series.clients, rel=1e-6, abs=1e-3)
+    for values in columns(Run(trace, scaler, spec, seed, series)).values():
+        assert (values >= 0).all()
+    assert (series.hottest <= spec.scaling.streams_per_pod.limit + 1e-6).all()
+    if spec.stream.overload == "retry":
+        assert not series.given_up.any()
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_the_simulator_decides_what_the_operator_decides(
+    trace: Trace, spec: Spec, around: Surroundings, seed: int
+) -> None:
+    """Called as the operator's rooms document it, each decision and plan comes out again from what was seen."""
+    seen: list[tuple[Fleet, Memory, float, Verdict]] = []
+    run = simulate(trace, spec, surroundings=around, seed=seed, watch=lambda _, *told: seen.append(told))
+    assert seen
+    decisions: list[Decision] = []
+    for fleet, memory, now, verdict in seen:
+        decision = decide(spec, fleet, memory, now)
+        assert decision == verdict.decision
+        census = decision.census
+        unknown, blind = target_of(census, spec.scaling), census.fresh * 2 < census.pods
+        assert plan(fleet, decision.replicas, budget_of(spec), unknown, now, blind=blind) == verdict.plan
+        decisions.append(decision)
+    assert set(run.series.desired) <= {float(each.replicas) for each in decisions}
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.sampled_from(Scaler), st.integers(0, 99))
+def test_the_same_seed_makes_the_same_run(
+    trace: Trace, spec: Spec, around: Surroundings, scaler: Scaler, seed: int
+) -> None:
+    first, second = (columns(simulate(trace, spec, scaler, around, seed)) for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_the_short_cut_of_calm_rounds_changes_nothing(
+    trace: Trace, spec: Spec, around: Surroundings, seed: int
+) -> None:
+    """Whoever watches is shown every fleet in full, without it."""
+    short = columns(simulate(trace, spec, surroundings=around, seed=seed))
+    full = columns(simulate(trace, spec, surroundings=around, seed=seed, watch=lambda *_: None))
+    assert all(np.array_equal(short[name], full[name]) for name in short)
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_columns_are_counted_as_pods_are(trace: Trace, spec: Spec, around: Surroundings, seed: int) -> None:
+    clients = np.interp(np.arange(trace.seconds), trace.times, trace.clients)
+    world = World(settings_of_pods(spec, Scaler.OPERATOR), around, 8, float(clients[0]), BEGIN, seed)
+    operator = Operator(spec, world)
+    for second, wanted in enumerate(clients):
+        operator.step()
+        world.tick(float(wanted))
+        if second % 7 == 0:
+            assert world.census() == census_of(world.fleet(), spec.scaling.streams_per_pod.limit, world.now)
