@@ -115,11 +115,12 @@ async def test_a_stream_that_does_not_fit_is_told_with_the_line_that_mends_it(
     client = await connect(f"nats://{nats.get('service', 'nats')['spec']['clusterIP']}:4222")
     jetstream = client.jetstream()
     try:
-        await jetstream.add_stream(StreamConfig(name=name, subjects=["other.>"], storage=StorageType.MEMORY))
+        stream = StreamConfig(name=name, subjects=["other.>"], storage=StorageType.MEMORY)
+        await jetstream.add_stream(stream)
         apply(nats, broadcaster())
         eventually(lambda: condition(nats, "StreamReady")["status"] == "False", "word of it", 120)
         assert f"nats stream edit {name}" in condition(nats, "StreamReady")["message"]
-        await jetstream.update_stream(name=name, subjects=["other.>", "events.>"])
+        await jetstream.update_stream(stream.evolve(subjects=["other.>", "events.>"]))
         eventually(lambda: condition(nats, "StreamReady")["status"] == "True", "all is well", 120)
         eventually(lambda: ready(nats, 1), "the pod", 120)
     finally:
