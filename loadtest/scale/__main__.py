@@ -85,7 +85,7 @@ async def _large(stage: Stage, pods: int, seconds: float) -> list[Span]:
     spans = [await _rest(stage, f"1 Broadcaster, {pods:,} pods, at rest", seconds)]
     fewer = max(1, pods - REMOVED)
     before = await asyncio.to_thread(stage.read)
-    patch = {"spec": {"scaling": {"minReplicas": 1, "streamsPerPod": {"target": math.ceil(6000 * pods / fewer)}}}}
+    patch = {"spec": {"scaling": {"minReplicas": fewer, "maxReplicas": fewer}}}
     await asyncio.to_thread(stage.kubectl.merge, "broadcaster", "large", patch)
     await stage.until(lambda seen: _calm(seen) and seen["large"].get("replicas") == fewer, f"{fewer} pods are left")
     return [*spans, _span(f"the same, {pods - fewer} pods are drained and removed", before, stage.read())]

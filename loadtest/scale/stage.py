@@ -194,7 +194,6 @@ def _broadcaster(name: str, pods: int) -> Body:
                 "minReplicas": pods,
                 "maxReplicas": pods,
                 "burst": 0,
-                "tolerance": {"up": 0, "down": 0},
                 "rebalance": {"enabled": False},
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             },
