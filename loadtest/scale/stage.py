@@ -110,8 +110,9 @@ class Stage:
     # Broadcasters and their pods
 
     async def create(self, names: list[str], pods: int) -> None:
-        bodies = [_broadcaster(name, pods) for name in names]
-        await asyncio.to_thread(self.kubectl.apply, bodies)
+        for at in range(0, len(names), AT_ONCE):
+            bodies = [_broadcaster(name, pods) for name in names[at : at + AT_ONCE]]
+            await asyncio.to_thread(self.kubectl.apply, bodies)
 
     async def pods(self) -> list[Body]:
         found = await self.cluster.list(PODS, self.namespace, {BROADCASTER: None})

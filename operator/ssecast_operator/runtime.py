@@ -143,7 +143,9 @@ class Task:
                 await asyncio.sleep(pause)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause if self._lease.held else 1.0)
+                # Not asyncio.wait_for: in Python 3.11 it swallows a cancellation that meets the event.
+                async with asyncio.timeout(pause if self._lease.held else 1.0):
+                    await self._wake.wait()
                 await asyncio.sleep(SETTLE_SECONDS)
 
     async def _round(self) -> float | None:
