@@ -29,6 +29,7 @@ STREAMS = 6000
 AT_ONCE = 32
 POLL_SECONDS = 0.5
 PATIENCE = 900.0
+STOP_SECONDS = 30.0
 
 Body = dict[str, Any]
 
@@ -80,7 +81,12 @@ class Stage:
     def stop_operator(self) -> None:
         if self.operator is not None:
             self.operator.terminate()
-            self.operator.wait(30)
+            try:
+                self.operator.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.operator.kill()
+                self.operator.wait()
+                raise StageError(f"the operator has not ended {STOP_SECONDS:g} s after SIGTERM") from None
 
     def read(self) -> Reading:
         assert self.operator is not None
@@ -177,11 +183,13 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     try:
         yield stage
     finally:
-        stage.stop_operator()
-        stage.answerer.terminate()
-        await stage.answerer.wait()
-        await asyncio.to_thread(ask, "delete", "broadcasters", "--all", "--wait=false")
-        await asyncio.to_thread(ask, "delete", "namespace", stage.namespace, "--wait=false")
+        try:
+            stage.stop_operator()
+        finally:
+            stage.answerer.terminate()
+            await stage.answerer.wait()
+            await asyncio.to_thread(ask, "delete", "broadcasters", "--all", "--wait=false")
+            await asyncio.to_thread(ask, "delete", "namespace", stage.namespace, "--wait=false")
 
 
 def _broadcaster(name: str, pods: int) -> Body:
