@@ -20,7 +20,7 @@ from loadtest.bench.machine import record
 from loadtest.bench.peers import ROOT
 from loadtest.fleet.kubectl import KubectlError
 from loadtest.scale.stage import Reading, Stage, StageError, staged
-from ssecast_operator.cluster import ClusterError
+from ssecast_operator.cluster import ClusterError, LightkubeCluster
 
 FAILED, WRONG = 1, 2
 RESULTS = ROOT / "loadtest" / "results"
@@ -70,9 +70,10 @@ def main(
 
 
 async def _run(work: Path, pods: int, broadcasters: int, seconds: float) -> list[Span]:
-    async with staged(work) as stage:
+    cluster = LightkubeCluster()
+    async with staged(work, cluster) as stage:
         large = await _large(stage, pods, seconds)
-    async with staged(work) as stage:
+    async with staged(work, cluster) as stage:
         return large + await _small(stage, broadcasters, seconds)
 
 

@@ -59,6 +59,7 @@ class Stage:
     """names: of the Broadcasters. addresses: of the pods, by UID."""
 
     folder: Path
+    cluster: LightkubeCluster
     namespace: str = field(default_factory=lambda: f"ssecast-scale-{secrets.token_hex(3)}")
     addresses: dict[str, str] = field(default_factory=dict)
     answerer: asyncio.subprocess.Process = field(init=False)
@@ -66,7 +67,6 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.kubectl = Kubectl(self.namespace)
-        self.cluster = LightkubeCluster()
         self.port = 0
 
     # The operator
@@ -169,9 +169,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
+async def staged(folder: Path, cluster: LightkubeCluster) -> AsyncIterator[Stage]:
     """With the definition and an empty namespace; afterwards the definition alone is left."""
-    stage = Stage(folder)
+    stage = Stage(folder, cluster)
     ask = stage.kubectl
     await asyncio.to_thread(
         ask, "apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(CRD)
