@@ -35,18 +35,20 @@ class ApiRelay:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["ApiRelay"]:
+        self._thread.start()
         with subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True) as proxy:
             try:
                 assert proxy.stdout is not None
                 found = re.search(r":(\d+)$", proxy.stdout.readline().strip())
                 assert found is not None, "kubectl proxy has not said where it listens"
                 self._target = f"http://127.0.0.1:{found[1]}"
-                self._thread.start()
                 self._do(self._begin())
                 yield self
                 self._do(self._end())
             finally:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._loop.close()
                 proxy.terminate()
 
     def kubeconfig(self, path: Path) -> str:
