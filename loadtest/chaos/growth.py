@@ -16,7 +16,8 @@ LEAST = 15
 
 
 class Sample(Protocol):
-    """A pod at one moment: milliseconds, open streams (-1: unknown), bytes, open files."""
+    """A pod at one moment: milliseconds, open streams (-1: unknown), bytes in all, open files, and bytes of events that it
+    is there to keep."""
 
     @property
     def at(self) -> int: ...
@@ -26,14 +27,18 @@ class Sample(Protocol):
     def rss(self) -> int: ...
     @property
     def files(self) -> int: ...
+    @property
+    def kept(self) -> int: ...
 
 
 class Growth(NamedTuple):
-    """seconds: from the middle of the first third to that of the last. rss: bytes; files: beside one for each stream."""
+    """seconds: from the middle of the first third to that of the last. rss: bytes beside the log; files: beside one for each
+    stream. kept: bytes by which the log grew meanwhile."""
 
     seconds: float
     rss: int
     files: int
+    kept: int
 
     @property
     def rss_per_minute(self) -> float:
@@ -51,11 +56,12 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     first, last = lived[:third], lived[-third:]
     return Growth(
         (_median([each.at for each in last]) - _median([each.at for each in first])) / 1000,
-        round(_median([each.rss for each in last]) - _median([each.rss for each in first])),
+        round(_median([each.rss - each.kept for each in last]) - _median([each.rss - each.kept for each in first])),
         round(
             _median([each.files - each.streams for each in last])
             - _median([each.files - each.streams for each in first])
         ),
+        round(_median([each.kept for each in last]) - _median([each.kept for each in first])),
     )
 
 

@@ -10,11 +10,13 @@ MIB = 2**20
 SECONDS = 120
 
 
-def life(memory: Callable[[int], float], files: Callable[[int], int] = lambda _: 30) -> list[Sample]:
-    """A sample each second; memory in MiB, open files beside its streams."""
+def life(
+    memory: Callable[[int], float], files: Callable[[int], int] = lambda _: 30, kept: Callable[[int], int] = lambda _: 0
+) -> list[Sample]:
+    """A sample each second; memory, and what of it is the log, in MiB; open files beside its streams."""
     streams = [200 if second % 20 else 0 for second in range(SECONDS)]
     return [
-        Sample(second * 1000, 1, count, round(memory(second) * MIB), files(second) + count)
+        Sample(second * 1000, 1, count, round(memory(second) * MIB), files(second) + count, kept(second) * MIB)
         for second, count in enumerate(streams)
     ]
 
@@ -33,6 +35,14 @@ def test_a_pod_that_leaks_is_found_to() -> None:
     assert found.rss > GROWTH_BYTES
     assert abs(found.rss_per_minute / MIB - 12) < 0.2
     assert found.files == 4
+
+
+def test_a_log_that_fills_up_is_no_leak_and_hides_none() -> None:
+    filling = growth(life(lambda second: 80 + second // 4, kept=lambda second: second // 4))
+    leaking = growth(life(lambda second: 80 + second // 4 * 2, kept=lambda second: second // 4))
+    assert filling is not None and leaking is not None
+    assert (filling.rss, filling.kept) == (0, leaking.kept)
+    assert leaking.rss == leaking.kept > GROWTH_BYTES
 
 
 def test_what_a_pod_takes_while_it_starts_is_no_growth() -> None:
