@@ -44,13 +44,14 @@ class Weight(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A pod at one moment. at: milliseconds of the monotonic clock. boot: how often it had been started by then.
-    streams: -1 where it did not answer."""
+    streams: -1 where it did not answer. kept: bytes of its memory that are its log, as it counts them."""
 
     at: int
     boot: int
     streams: int
     rss: int
     files: int
+    kept: int = 0
 
 
 class Pod:
@@ -173,15 +174,15 @@ class Pod:
         if child is None or child.process.poll() is not None:
             return
         weight = _weigh(child.process.pid)
-        streams = -1
+        streams, kept = -1, 0
         with suppress(OSError):
             text = await self.ask("GET", "/metrics", seconds=1.0)
             found = dict(_samples(text))
-            streams = int(found.get("ssecast_streams", -1))
+            streams, kept = int(found.get("ssecast_streams", -1)), int(found.get("ssecast_log_bytes", 0))
             if self.child in (child, None):
                 self._boot = Counter({name: int(value) for name, value in found.items() if name.startswith(COUNTERS)})
                 self.history.append(Look(now_ms(), self.counters))
-        self.samples.append(Sample(now_ms(), self.starts, streams, weight.rss, weight.files))
+        self.samples.append(Sample(now_ms(), self.starts, streams, weight.rss, weight.files, kept))
 
     async def weigh(self) -> tuple[int, int, int]:
         """(open streams, resident bytes, open files) now. Raises OSError where it does not answer."""

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import _TrustedHosts
@@ -38,7 +38,15 @@ OPENS_PER_TURN = 32
 HEAD_RENEWAL_SECONDS = 1.0
 """The date in a head is as old as this at most."""
 
+Address = tuple[str, int]
+
 Admit = Callable[[MutableMapping[str, Any]], EventStream | Answer | None]
+
+
+class Counting(Protocol):
+    """Counts the streams of each client as long as per_client is not 0."""
+
+    per_client: int
 
 
 class Proxies:
@@ -50,7 +58,7 @@ class Proxies:
     def __init__(self, allow: str) -> None:
         self._trusted = _TrustedHosts(allow)
 
-    def client(self, peer: tuple[str, int] | None, headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, int] | None:
+    def client(self, peer: Address | None, headers: Sequence[tuple[bytes, bytes]]) -> Address | None:
         """The client's address and port; peer is the other end of the connection."""
         if (peer[0] if peer else None) not in self._trusted:
             return peer
@@ -61,23 +69,18 @@ class Proxies:
 
 class Door:
     """What all doormen of a server share. admit: the stream or the answer that a plain GET gets, None where only the app
-    can tell. asked: whether anybody asks now whose request it is, for the answer costs a system call.
+    can tell. counting: who asks whose request it is, if anybody does; the answer costs a system call.
 
     Requests wait here for their turn: a reconnect storm brings thousands at once, and live events must not wait until
     all of them are opened.
     """
 
-    def __init__(self, admit: Admit, proxies: Proxies | None = None, asked: Callable[[], bool] = lambda: True) -> None:
-        self.admit, self._proxies, self._asked = admit, proxies, asked
+    def __init__(self, admit: Admit, proxies: Proxies | None = None, counting: Counting | None = None) -> None:
+        self.admit, self.proxies, self.counting = admit, proxies, counting
         self._waiting: deque[Doorman] = deque()
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._heads: dict[Headers, bytes] = {}
         self._answers: dict[tuple[int, Headers, int], bytes] = {}
-
-    @property
-    def proxies(self) -> Proxies | None:
-        """Who tells whose request it is, where somebody asks."""
-        return self._proxies if self._asked() else None
 
     def knock(self, doorman: "Doorman") -> None:
         """Opens for the doorman soon, in the order of arrival."""
@@ -102,7 +105,8 @@ class Door:
 
     def head(self, default_headers: list[tuple[bytes, bytes]], own_headers: Headers) -> bytes:
         """The head of a stream's response, as uvicorn would write it."""
-        self._renew(default_headers)
+        if default_headers is not self._default_headers:
+            self._renew(default_headers)
         head = self._heads.get(own_headers)
         if head is None:
             head = self._heads[own_headers] = _head(200, (*default_headers, *HEADERS, *own_headers, CLOSE, CHUNKED))
@@ -110,7 +114,8 @@ class Door:
 
     def whole(self, default_headers: list[tuple[bytes, bytes]], answer: Answer) -> bytes:
         """A whole response. A full pod turns away thousands at once, with a few heads."""
-        self._renew(default_headers)
+        if default_headers is not self._default_headers:
+            self._renew(default_headers)
         key = (answer.status, answer.headers, len(answer.body))
         head = self._answers.get(key)
         if head is None:
@@ -120,10 +125,9 @@ class Door:
 
     def _renew(self, default_headers: list[tuple[bytes, bytes]]) -> None:
         """uvicorn makes its list anew every second, with the date in it."""
-        if default_headers is not self._default_headers:
-            self._default_headers = default_headers
-            self._heads.clear()
-            self._answers.clear()
+        self._default_headers = default_headers
+        self._heads.clear()
+        self._answers.clear()
 
 
 def _head(status: int, headers: Headers) -> bytes:
@@ -159,7 +163,7 @@ class Doorman(asyncio.Protocol):
         self.server_state = server_state
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport  # type: ignore[assignment]
         self.server_state.connections.add(self)  # type: ignore[arg-type]
         self._fd = transport.get_extra_info("socket").fileno()
         self._visitors.came(self, self._fd)
@@ -208,12 +212,14 @@ class Doorman(asyncio.Protocol):
         if plain is None:
             return None
         lines = plain["headers"].split(b"\r\n")[:-1]
-        headers = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+        headers = [(name.lower(), value.strip(b" \t")) for name, _, value in [line.partition(b":") for line in lines]]
         if len(headers) > MAX_HEADERS or not NOT_PLAIN.isdisjoint([name for name, _ in headers]):
             return None
-        proxies = self._door.proxies
-        client = proxies.client(get_remote_addr(self.transport), headers) if proxies else None
-        return self._door.admit({"query_string": plain["query"] or b"", "headers": headers, "client": client})
+        door = self._door
+        client = None
+        if door.proxies is not None and door.counting is not None and door.counting.per_client:
+            client = door.proxies.client(get_remote_addr(self.transport), headers)
+        return door.admit({"query_string": plain["query"] or b"", "headers": headers, "client": client})
 
     def _call_uvicorn(self, data: bytes) -> None:
         protocol = HandoffProtocol(*self._arguments)

@@ -41,6 +41,9 @@ SHORT_QUERY = 256
 MAX_INTERVAL_MS, INTERVAL_DIGITS = 60_000, 9
 SHOWN_CHARS = 200
 METHODS = "GET, HEAD, OPTIONS"
+Peer = tuple[str, int] | None
+"""Whose request it is: address and port."""
+
 STREAM_HEADERS: Headers = tuple(HEADERS)
 HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
 KEYS_AWAY = "waiting for its keys"
@@ -210,11 +213,11 @@ class Events:
         try:
             headers, query = self.access.move(scope["headers"], scope["query_string"])
             given = dict(headers)
-            own_headers = self.cors.headers(given.get(ORIGIN))
+            own_headers = self.cors.headers(given.get(ORIGIN)) if self.cors.is_on else ()
             reason = self.limits.closed()  # a pod that takes nobody reads no further: thousands may come at once
             if reason is None:
-                stream = self._stream(scope, given, query, self.access.grant(headers), own_headers)
-                reason = self.limits.crowded(stream.client)
+                stream = self._stream(scope["client"], given, query, self.access.grant(headers), own_headers)
+                reason = self.limits.crowded(stream.client) if stream.client else None
                 if reason is None:
                     return stream
             return self._refuse(reason, given.get(b"accept", b""), own_headers)
@@ -238,7 +241,8 @@ class Events:
         if reason is not None:
             return _response(self._refuse(reason, accept))
         try:
-            stream = self._stream(scope, given, scope["query_string"], await self.access.ask(scope["headers"]))
+            grant = await self.access.ask(scope["headers"])
+            stream = self._stream(scope.get("client"), given, scope["query_string"], grant)
         except KeysAway:
             self.access.denied["keys_away"] += 1
             return _response(self._send_away(KEYS_AWAY, accept))
@@ -250,13 +254,14 @@ class Events:
         return _response(self._refuse(reason, accept)) if reason else stream
 
     def _stream(
-        self, scope: Scope, headers: Mapping[bytes, bytes], query: bytes, grant: Grant, own_headers: Headers = ()
+        self, peer: Peer, headers: Mapping[bytes, bytes], query: bytes, grant: Grant, own_headers: Headers = ()
     ) -> EventStream:
         """Raises BadParameter and Denied."""
         want, requested = parse_want(query, self.options.subjects, grant.subscribe)
-        last_event_id = headers.get(b"last-event-id", b"").decode(errors="replace") or requested
-        lifetime = self.options.max_age * random.uniform(0.8, 1.0)
-        client = self.limits.client(grant.subject, _address(scope)) if self.limits.per_client else ""
+        sent = headers.get(b"last-event-id")
+        last_event_id = sent.decode(errors="replace") if sent else requested
+        lifetime = self.options.max_age * (0.8 + 0.2 * random.random())  # uniform takes three times as long
+        client = self.limits.client(grant.subject, peer[0] if peer else "") if self.limits.per_client else ""
         end_by = _end_by(grant.expires_at) if grant.expires_at else 0.0
         return EventStream(
             self.hub,
@@ -299,11 +304,6 @@ def _end_by(expires_at: float) -> float:
     if left <= 0:
         raise Denied("expired", "the token has expired or is about to")
     return time.monotonic() + left * random.uniform(0.8, 1.0)
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
 
 
 def draw_retry(options: EventsOptions) -> int:

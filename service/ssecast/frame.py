@@ -36,6 +36,8 @@ class Format(Enum):
     DATA = "data"
     JSON = "json"
 
+    __hash__ = object.__hash__  # a part of every key that streams are looked up by; Enum's own is written in Python
+
 
 class Refusal(Enum):
     """Why an event cannot be broadcast."""

@@ -54,7 +54,7 @@ class Hub:
         self.wheel = Wheel(self.options.heartbeat, TICK)
         self.expiry = Expiry(TICK)
         self.on_evicted: Callable[[Subscriber, int], None] = lambda sub, _: self.close(sub, "slow")
-        self.on_open: Callable[[Subscriber], None] = lambda _: None
+        self.on_open: Callable[[Subscriber], None] | None = None
         self.on_close: Callable[[str], None] = lambda _: None
         self.departures = Departures(self.wheel.oldest_first, self.close)
         self.events = self.opened = self.cut = 0
@@ -193,7 +193,8 @@ class Hub:
             self.clients[sub.client] += 1
         self.departures.add(sub)
         self.opened += 1
-        self.on_open(sub)
+        if self.on_open is not None:
+            self.on_open(sub)
         if requested is None:
             self.resumes["live"] += 1
             self._start(sub, sub.channel.sent)

@@ -36,7 +36,7 @@ class Limits:
         """Why no stream at all would be taken now; None where there is room."""
         if self._starting():
             return "starting"
-        if self.hub.is_draining:
+        if self.hub.departures.is_draining:
             return "draining"
         streams = self.hub.wheel.count
         if streams >= self.capacity:

@@ -315,7 +315,7 @@ class Server:
             payloads=pod.payloads,
         )
         allow = settings.forwarded_allow_ips
-        door = Door(pod.events.admit, Proxies(allow), lambda: pod.limits.per_client > 0)
+        door = Door(pod.events.admit, Proxies(allow), pod.limits)
         return (
             listener(app, door=door, visitors=pod.visitors, forwarded_allow_ips=allow, backlog=BACKLOG),
             listener(
