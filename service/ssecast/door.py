@@ -17,7 +17,7 @@ from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from ssecast.handoff import MAX_HEAD_BYTES, MAX_HEADERS, VISITORS, BoundedProtocol, HandoffProtocol
-from ssecast.stream import CLOSE, HEADERS, Answer, Connection, EventStream, Headers
+from ssecast.stream import CLOSE, HEADERS, Address, Answer, Connection, EventStream, Headers
 from ssecast.visitors import Visitors
 
 PLAIN_REQUEST = re.compile(
@@ -37,8 +37,6 @@ OPENS_PER_TURN = 32
 
 HEAD_RENEWAL_SECONDS = 1.0
 """The date in a head is as old as this at most."""
-
-Address = tuple[str, int]
 
 Admit = Callable[[MutableMapping[str, Any]], EventStream | Answer | None]
 
@@ -69,7 +67,7 @@ class Proxies:
 
 class Door:
     """What all doormen of a server share. admit: the stream or the answer that a plain GET gets, None where only the app
-    can tell. counting: who asks whose request it is, if anybody does; the answer costs a system call.
+    can tell. counting: who asks whose request it is, as long as it counts; the answer costs a system call.
 
     Requests wait here for their turn: a reconnect storm brings thousands at once, and live events must not wait until
     all of them are opened.
@@ -217,7 +215,7 @@ class Doorman(asyncio.Protocol):
             return None
         door = self._door
         client = None
-        if door.proxies is not None and door.counting is not None and door.counting.per_client:
+        if door.proxies is not None and (door.counting is None or door.counting.per_client):
             client = door.proxies.client(get_remote_addr(self.transport), headers)
         return door.admit({"query_string": plain["query"] or b"", "headers": headers, "client": client})
 

@@ -22,7 +22,7 @@ from ssecast.cors import ORIGIN, Cors
 from ssecast.frame import Format, Position
 from ssecast.hub import Hub
 from ssecast.limits import CLIENT, Limits
-from ssecast.stream import HEADERS, Answer, EventStream, Headers, Receive, Scope, Send, come_back
+from ssecast.stream import HEADERS, Address, Answer, EventStream, Headers, Receive, Scope, Send, come_back
 from ssecast.subjects import covered, problem, reduce, reserved
 
 PARAMETERS = {
@@ -41,9 +41,6 @@ SHORT_QUERY = 256
 MAX_INTERVAL_MS, INTERVAL_DIGITS = 60_000, 9
 SHOWN_CHARS = 200
 METHODS = "GET, HEAD, OPTIONS"
-Peer = tuple[str, int] | None
-"""Whose request it is: address and port."""
-
 STREAM_HEADERS: Headers = tuple(HEADERS)
 HEADERS_BY_NAME = {name.decode(): value.decode() for name, value in HEADERS}
 KEYS_AWAY = "waiting for its keys"
@@ -254,14 +251,19 @@ class Events:
         return _response(self._refuse(reason, accept)) if reason else stream
 
     def _stream(
-        self, peer: Peer, headers: Mapping[bytes, bytes], query: bytes, grant: Grant, own_headers: Headers = ()
+        self,
+        client: Address | None,
+        headers: Mapping[bytes, bytes],
+        query: bytes,
+        grant: Grant,
+        own_headers: Headers = (),
     ) -> EventStream:
         """Raises BadParameter and Denied."""
         want, requested = parse_want(query, self.options.subjects, grant.subscribe)
         sent = headers.get(b"last-event-id")
         last_event_id = sent.decode(errors="replace") if sent else requested
         lifetime = self.options.max_age * (0.8 + 0.2 * random.random())  # uniform takes three times as long
-        client = self.limits.client(grant.subject, peer[0] if peer else "") if self.limits.per_client else ""
+        name = self.limits.client(grant.subject, client[0] if client else "") if self.limits.per_client else ""
         end_by = _end_by(grant.expires_at) if grant.expires_at else 0.0
         return EventStream(
             self.hub,
@@ -269,7 +271,7 @@ class Events:
             last_event_id,
             lifetime,
             self._lookup,
-            client,
+            name,
             own_headers,
             end_by,
             self.limits.refusal,

@@ -16,6 +16,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+Address = tuple[str, int]
+"""Host and port, as ASGI names the client of a request."""
+
 HANDOFF = "ssecast.handoff"
 """Key of the ASGI scope under which a server offers its connection."""
 
