@@ -7,15 +7,15 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from tests.harness import free_port, until
+from tests.demo import Demo, running, shell
 
-PORT, ADMIN_PORT, NATS_PORT = 8080, 9090, 4222
+PORT, NATS_PORT = 8080, 4222
 """What the picture shows in the place of the ports that were free."""
 
 STREAM = "curl -N 'http://127.0.0.1:8080/events?subject=events.demo.>'"
@@ -45,21 +45,22 @@ class Pane:
 class Session:
     """Three terminals and a demo that runs. The clock is that of the picture."""
 
-    def __init__(self) -> None:
-        self.demo, self.stream, self.publisher = Pane("a pod"), Pane("a client"), Pane("a publisher")
+    def __init__(self, demo: Demo) -> None:
+        self.pod, self.client, self.publisher = Pane("a pod"), Pane("a client"), Pane("a publisher")
         self.now = 0.0
-        self.ports = {free_port(): PORT, free_port(): ADMIN_PORT}
+        self._port = demo.port
+        self._ports = {demo.port: PORT, demo.nats_port: NATS_PORT}
 
     @property
     def panes(self) -> tuple[Pane, ...]:
-        return self.demo, self.stream, self.publisher
+        return self.pod, self.client, self.publisher
 
     def real(self, command: str) -> str:
-        return command.replace(f":{PORT}/", f":{next(iter(self.ports))}/").replace("curl", "curl -sS")
+        return command.replace(f":{PORT}/", f":{self._port}/").replace("curl", "curl -sS")
 
     def shown(self, text: str) -> str:
-        for real, usual in self.ports.items():
-            text = text.replace(str(real), str(usual))
+        for real, usual in self._ports.items():
+            text = text.replace(f":{real}", f":{usual}")
         return text
 
     def pause(self) -> None:
@@ -68,14 +69,16 @@ class Session:
 
 async def record() -> Session:
     """The demo starts; a client hears an event, goes away, and gets the one that it missed."""
-    session = Session()
-    async with _demo(session):
-        client = session.stream
-        async with _streaming(session, STREAM) as read:
-            client.print(session.now, await read("data:\n\n"))
+    async with running(quiet=True) as demo:
+        await shell(f"curl -fsS --retry 30 --retry-delay 1 http://127.0.0.1:{demo.admin_port}/readyz")
+        session = Session(demo)
+        _start(session, demo)
+        client = session.client
+        async with _streaming(session, STREAM) as stream:
+            client.print(session.now, await _read(stream, "data:\n\n"))
             session.pause()
             await _publish(session, "hello")
-            said = await read("data: hello\n\n")
+            said = await _read(stream, "data: hello\n\n")
             client.print(session.now, said)
             session.pause()
         position = re.findall(r"^id: (\S+)", said, re.MULTILINE)[-1]
@@ -83,74 +86,41 @@ async def record() -> Session:
         session.pause()
         await _publish(session, "while you were away")
         session.pause()
-        async with _streaming(session, RESUME.format(position)) as read:
-            client.print(session.now, await read("data: while you were away\n\n"))
+        async with _streaming(session, RESUME.format(position)) as stream:
+            client.print(session.now, await _read(stream, "data: while you were away\n\n"))
     return session
 
 
-@asynccontextmanager
-async def _demo(session: Session) -> AsyncIterator[None]:
-    port, admin_port = session.ports
-    session.demo.type(session.now, "make demo")
+def _start(session: Session, demo: Demo) -> None:
+    session.pod.type(session.now, "make demo")
     session.pause()
-    command = [sys.executable, "-m", "ssecast", "dev", "--port", str(port), "--admin-port", str(admin_port)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    try:
-        banner = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C"), 30)).decode()
-        nats = re.search(r"nats://127.0.0.1:(\d+)", banner)
-        assert nats is not None
-        session.ports[int(nats[1])] = NATS_PORT
-        await until(lambda: _is_ready(admin_port), "the pod to be ready")
-        session.demo.print(session.now, session.shown(banner.strip().split("\n\n")[0]))
-        session.demo.print(session.now, f"    http://127.0.0.1:{PORT}/")
-        session.pause()
-        yield
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 30)
-
-
-async def _is_ready(admin_port: int) -> bool:
-    code, _ = await _output(f"curl -fsS http://127.0.0.1:{admin_port}/readyz")
-    return code == 0
+    session.pod.print(session.now, session.shown(demo.printed.strip().split("\n\n")[0]))
+    session.pod.print(session.now, f"    http://127.0.0.1:{PORT}/")
+    session.pause()
 
 
 async def _publish(session: Session, payload: str) -> None:
     command = PUBLISH.format(payload)
     session.publisher.type(session.now, command)
-    code, said = await _output(session.real(command))
-    if code:
-        raise RuntimeError(f"{command} failed: {said}")
-    session.publisher.print(session.now, said)
-
-
-async def _output(command: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_shell(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode, out.decode()
+    session.publisher.print(session.now, await shell(session.real(command)))
 
 
 @asynccontextmanager
-async def _streaming(session: Session, command: str) -> AsyncIterator[Callable[[str], "asyncio.Future[str]"]]:
-    """A stream that is open; read: what it says up to and including some text."""
-    session.stream.type(session.now, command)
+async def _streaming(session: Session, command: str) -> AsyncIterator[asyncio.StreamReader]:
+    session.client.type(session.now, command)
     session.pause()
     process = await asyncio.create_subprocess_shell(f"exec {session.real(command)}", stdout=subprocess.PIPE)
     assert process.stdout is not None
-    reader = process.stdout
-
-    def read(end: str) -> "asyncio.Future[str]":
-        async def decoded() -> str:
-            return (await asyncio.wait_for(reader.readuntil(end.encode()), 30)).decode()
-
-        return asyncio.ensure_future(decoded())
-
     try:
-        yield read
+        yield process.stdout
     finally:
         process.terminate()
         await process.wait()
+
+
+async def _read(stream: asyncio.StreamReader, end: str) -> str:
+    """What a stream says up to and including some text."""
+    return (await asyncio.wait_for(stream.readuntil(end.encode()), 30)).decode()
 
 
 def draw(session: Session) -> str:

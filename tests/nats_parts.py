@@ -18,6 +18,9 @@ from nats.js.errors import Error as JetStreamApiError
 from ssecast.dev import EmbeddedNats, find_nats_server
 from tests.harness import Client, Pod, free_port, until
 
+NATS_CLI = "go install github.com/nats-io/natscli/nats@v0.5.0"
+"""What installs `nats`."""
+
 PAUSE = 0.005
 """Seconds between two events of a steady publisher: rare enough that two cores can follow, and dense enough for a fault
 to hit many."""

@@ -73,9 +73,9 @@ class Figures:
     effects: list[tuple[Happened, int]] = field(default_factory=list)
     """Faults, with how much rose what they must make rise."""
     growth: Growth | None = None
-    kept: float | None = None
-    """Bytes of each stream on the treadmill."""
     """Of the oldest pod, since it was last started."""
+    kept: float | None = None
+    """Bytes that it kept of each stream on the treadmill."""
     latest: tuple[Summary, Client] | None = None
     """Of all clients the one that waited longest for an event."""
 

@@ -9,13 +9,15 @@ all streams come to one pod for the first time, is in less than half of the pair
 import statistics
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 WARM_MS = 15_000
 """A pod that has just started still grows: streams come, pools fill up, code is run for the first time."""
 
 LEAST, MOST = 15, 300
-"""Samples, or nothing is said; and how many are compared with each other."""
+"""Samples, or nothing is said; and how many are compared with each other, about."""
+
+T = TypeVar("T")
 
 
 class Sample(Protocol):
@@ -55,7 +57,7 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     lived = [each for each in samples if each.at - samples[0].at >= WARM_MS and each.streams >= 0 and each.rss]
     if len(lived) < LEAST:
         return None
-    compared = lived[:: -(-len(lived) // MOST)]
+    compared = thinned(lived, MOST)
     lasted = lived[-1].at - lived[0].at
 
     def grown(value: Callable[[Sample], int]) -> int:
@@ -67,6 +69,11 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
         grown(lambda each: each.files - each.streams),
         grown(lambda each: each.kept),
     )
+
+
+def thinned(samples: Sequence[T], most: int) -> Sequence[T]:
+    """About so many of them, evenly spread; fewer than twice as many."""
+    return samples[:: max(len(samples) // most, 1)]
 
 
 def kept_per_stream(rounds: Sequence[int], streams: int) -> float | None:

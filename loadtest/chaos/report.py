@@ -1,7 +1,7 @@
 """Files of a run: JSON with every figure, a Markdown page, and the plot."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 from loadtest.chaos.effects import SIGNS
 from loadtest.chaos.faults import ORDERLY, SUDDEN
 from loadtest.chaos.figures import MUST_BE_ZERO, Figures, spread
+from loadtest.chaos.growth import thinned
 from loadtest.chaos.plan import WHAT
 from loadtest.chaos.plot import draw
-from loadtest.chaos.pods import Sample
 from loadtest.chaos.proxy import LEFT_OUT
 from loadtest.chaos.session import OLDEST, Outcome, PodWeight
 from loadtest.chaos.traffic import KINDS
@@ -186,11 +186,6 @@ def _alone(found: Figures, names: frozenset[str]) -> str:
     return ", ".join(sorted(kinds)) or "none"
 
 
-def thinned(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Some of them, evenly spread."""
-    return samples[:: max(len(samples) // SAMPLES_SHOWN, 1)]
-
-
 def _body(outcome: Outcome, found: Figures, machine: Mapping[str, str]) -> dict[str, Any]:
     effects = {id(happened): had for happened, had in found.effects}
     peaks = {id(happened): peak for happened, peak in found.peaks}
@@ -226,7 +221,7 @@ def _body(outcome: Outcome, found: Figures, machine: Mapping[str, str]) -> dict[
                 "files": each.files,
                 "log_bytes": each.kept,
             }
-            for each in thinned(outcome.samples[OLDEST])
+            for each in thinned(outcome.samples[OLDEST], SAMPLES_SHOWN)
         ],
         "open_streams": found.timeline.open_streams,
         "reconnects_per_second": found.timeline.reconnects_per_second,

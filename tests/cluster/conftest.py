@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.fleet.objects import Images, nats_server
-from tests.cluster.parts import IMAGE, Cluster, Operator, apply, eventually
+from tests.cluster.parts import CRD, IMAGE, Cluster, Operator, apply, eventually
 
-CRD = Path(__file__).parents[2] / "charts" / "ssecast" / "crds" / "broadcasters.yaml"
+CRD_FILE = Path(__file__).parents[2] / "charts" / "ssecast" / "crds" / "broadcasters.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,12 +34,12 @@ def cluster() -> Iterator[Cluster]:
     namespace = f"ssecast-{uuid.uuid4().hex[:8]}"
     found = Cluster(namespace)
     found("create", "namespace", namespace)
-    found("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(CRD))
+    found("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename", str(CRD_FILE))
     found(
         "wait",
         "--for",
         "condition=Established",
-        "customresourcedefinition/broadcasters.ssecast.dev",
+        CRD,
         "--timeout",
         "30s",
     )

@@ -7,8 +7,6 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.cluster.parts import Cluster
 from tests.docs.pages import Command, Step
@@ -44,12 +42,7 @@ class Desk:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._terminal = Terminal(os.environ | {"KUBECONFIG": str(folder / "kubeconfig"), "PATH": path})
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._terminal.close()
 
     def call(self, **names: str) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from tests.harness import free_port
 
 PATIENCE = 90.0
 PULSE = 0.2
+CRD = "customresourcedefinition/broadcasters.ssecast.dev"
 IMAGE = os.environ.get("SSECAST_TEST_IMAGE", "localhost/ssecast:dev")
 
 T = TypeVar("T")
@@ -164,8 +165,12 @@ def pods(cluster: Cluster, name: str = "live") -> list[dict[str, Any]]:
     return [pod for pod in json.loads(found)["items"] if not pod["metadata"].get("deletionTimestamp")]
 
 
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def ready(cluster: Cluster, count: int, name: str = "live") -> bool:
     """Whether there are just so many pods, all ready."""
     found = pods(cluster, name)
-    conditions = [{each["type"]: each["status"] for each in pod["status"].get("conditions", ())} for pod in found]
-    return len(found) == count and all(each.get("Ready") == "True" for each in conditions)
+    return len(found) == count and all(map(is_ready, found))

@@ -31,11 +31,10 @@ from tests.cluster.helm import (
     tunnel,
     volume,
 )
-from tests.cluster.parts import Cluster, eventually, pods, ready
+from tests.cluster.parts import CRD, Cluster, eventually, pods, ready
 
 pytestmark = pytest.mark.timeout(900)
 
-CRD = "customresourcedefinition/broadcasters.ssecast.dev"
 STREAMS = 100
 
 

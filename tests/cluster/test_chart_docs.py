@@ -14,14 +14,13 @@ import pytest
 from loadtest.fleet.objects import SECURE, SECURE_POD, Images
 from tests.cluster.desk import Desk
 from tests.cluster.helm import CLAIM, PROMETHEUS_OPERATOR, RELEASE, Helm, definitions, others, volume
-from tests.cluster.parts import Cluster, apply, eventually, pods, ready
+from tests.cluster.parts import CRD, Cluster, apply, eventually, is_ready, pods
 from tests.docs.pages import Step
 from tests.docs.shares import A_LIFE, QUICK_START, REMOVAL, RESTARTS, RUNBOOKS, WITHOUT_A_VOLUME
 from tests.issuer import key_server, signer
 
 pytestmark = pytest.mark.timeout(600)
 
-CRD = "customresourcedefinition/broadcasters.ssecast.dev"
 OF_PODS = "--selector=ssecast.dev/broadcaster"
 
 
@@ -34,7 +33,7 @@ def desks(folder: Path, *, made: bool = True) -> Iterator[Desk]:
     if made:
         site("create", "namespace", site.namespace)
     try:
-        with volume(site), Desk(site, folder) as desk:
+        with volume(site), contextlib.closing(Desk(site, folder)) as desk:
             yield desk
     finally:
         helm.run("uninstall", RELEASE, "--ignore-not-found")
@@ -125,14 +124,8 @@ async def keys(site: Cluster) -> AsyncIterator[str]:
 
 
 def ready_pod(site: Cluster) -> str:
-    def one() -> str:
-        for pod in pods(site, RELEASE):
-            conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
-            if conditions.get("Ready") == "True":
-                return str(pod["metadata"]["name"])
-        return ""
-
-    return eventually(one, "a pod that is ready")
+    found = eventually(lambda: list(filter(is_ready, pods(site, RELEASE))), "a pod that is ready")
+    return str(found[0]["metadata"]["name"])
 
 
 def test_what_restarts_pods_leaves_a_fleet(desk: Desk) -> None:
@@ -143,7 +136,7 @@ def test_what_restarts_pods_leaves_a_fleet(desk: Desk) -> None:
         desk.follow(step)
     site("rollout", "status", "deployment/ssecast-operator", "--timeout=55s")
     # A pod that was asked for by hand stays until the autoscaler's window is over.
-    eventually(lambda: len(pods(site, RELEASE)) >= 2 and ready(site, len(pods(site, RELEASE)), RELEASE), "the fleet")
+    eventually(lambda: len(found := pods(site, RELEASE)) >= 2 and all(map(is_ready, found)), "the fleet")
     assert site.run("get", "pod", "ssecast-test").returncode
 
 

@@ -4,6 +4,7 @@ prometheus-adapter is the one part that is not the real one: a small API evaluat
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import shutil
@@ -170,7 +171,7 @@ async def test_pods_follow_streams_by_the_charts_hpa_and_rule(
 
 def _by_the_pages(site: Cluster, folder: Path) -> None:
     """What they tell people to look at shows the rule, and the metric."""
-    with Desk(site, folder) as desk:
+    with contextlib.closing(Desk(site, folder)) as desk:
         rule, same, metric = map(desk.follow, BY_HPA)
     assert "ssecast_operator_demand_streams" in rule
     assert "ssecast-adapter-rule" in same

@@ -1,6 +1,7 @@
 """`k8s/`: the plain manifests in a real cluster, by the lines of its README and with an overlay of one's own."""
 
 import asyncio
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,12 +14,11 @@ from charts.make.__main__ import K8S
 from loadtest.fleet.objects import Images
 from tests.cluster.desk import Desk
 from tests.cluster.helm import available, others, receive, tunnel, volume
-from tests.cluster.parts import Cluster
+from tests.cluster.parts import CRD, Cluster
 from tests.docs.shares import PLAIN_MANIFESTS
 
 pytestmark = pytest.mark.timeout(300)
 
-CRD = "customresourcedefinition/broadcasters.ssecast.dev"
 OPERATOR = "ghcr.io/ssecast/ssecast-operator"
 
 
@@ -99,7 +99,7 @@ def test_an_overlay_of_ones_own_leads_to_a_stream(site: Cluster, tmp_path: Path)
 def test_the_lines_of_the_page_lead_to_a_stream(theirs: Cluster, tmp_path: Path) -> None:
     """But for the images, which are those of a checkout."""
     ((*make, wait),) = PLAIN_MANIFESTS
-    with Desk(theirs, tmp_path) as desk:
+    with contextlib.closing(Desk(theirs, tmp_path)) as desk:
         desk.follow(tuple(make))
         theirs("set", "env", "deployment/ssecast-operator", f"SSECAST_OPERATOR_IMAGE={Images.service}")
         theirs("set", "image", "deployment/ssecast-operator", f"operator={Images.operator}")

@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.docs.pages import ROOT
 
@@ -38,14 +36,6 @@ class Terminal:
         self._printed: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def type(self, command: str, seconds: float = PATIENCE) -> str:
         """What a command prints. Fails with it where the command fails, or does not end in time."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import nats
@@ -13,6 +14,7 @@ from ssecast.dev import EmbeddedNats
 from tests.docs.pages import Command
 from tests.docs.shares import NATS_LINES, SIMULATION
 from tests.docs.terminal import Terminal
+from tests.nats_parts import NATS_CLI
 from tests.proxies.programs import on_path
 
 ACCOUNTS = """
@@ -50,13 +52,15 @@ async def _fill(url: str) -> None:
 
 @pytest.mark.parametrize("command", NATS_LINES, ids=[each.bare for each in NATS_LINES])
 def test_what_is_asked_of_nats(command: Command, server: EmbeddedNats, tmp_path: Path) -> None:
-    on_path("nats", "go install github.com/nats-io/natscli/nats@v0.5.0")
+    on_path("nats", NATS_CLI)
     user = "sys" if command.bare.startswith("nats server ") else "app"
     environ = {"NS": "shop", "NAME": "news", "NATS_URL": server.url, "NATS_USER": user, "NATS_PASSWORD": user}
     line = command.bare
     for printed, ours in FILLED.items():
         line = line.replace(printed, ours)
-    with Terminal(os.environ | environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}) as terminal:
+    with closing(
+        Terminal(os.environ | environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+    ) as terminal:
         if line.startswith("nats sub "):
             assert terminal.watch(line, "Subscribing on", 30)
         else:
@@ -67,7 +71,7 @@ def test_a_policy_is_tried(tmp_path: Path) -> None:
     (tmp_path / "broadcaster.yaml").write_text("kind: Broadcaster\nmetadata: {name: news}\nspec: {}\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     (step,) = SIMULATION
-    with Terminal(os.environ | {"PATH": path}, tmp_path) as terminal:
+    with closing(Terminal(os.environ | {"PATH": path}, tmp_path)) as terminal:
         (printed,) = [terminal.type(command.text, 100) for command in step if not command.needs]
     assert "forced disconnects per client-hour" in printed
     assert (tmp_path / "kick-off.png").stat().st_size

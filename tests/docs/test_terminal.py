@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.docs.terminal import Terminal, failed
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    with Terminal(os.environ) as terminal:
+    with closing(Terminal(os.environ)) as terminal:
         yield terminal
 
 

@@ -16,13 +16,14 @@ from ssecast.dev import EmbeddedNats
 from tests.examples.conftest import StartExample
 from tests.examples.parts import EXAMPLES, FOLDERS, ROOT, Example
 from tests.harness import PATIENCE, Client, Pod, until
+from tests.nats_parts import NATS_CLI
 from tests.sse_parser import EventStreamParser
 
 PUBLISHERS = re.findall(r"^\| .*? \| `(.*)` \|$", (EXAMPLES / "publish" / "README.md").read_text(), re.MULTILINE)
 INSTALL = {
     "go": "apt-get install golang-go",
     "node": "apt-get install nodejs",
-    "nats": "go install github.com/nats-io/natscli/nats@v0.5.0",
+    "nats": NATS_CLI,
 }
 
 

@@ -12,7 +12,7 @@ PICTURE = unescape((Path(__file__).parents[2] / "docs" / "try-it.svg").read_text
 
 async def test_the_commands_do_what_the_picture_shows() -> None:
     session = await cast.record()
-    client = [line for _, line in session.stream.lines]
+    client = [line for _, line in session.client.lines]
     assert [line for line in client if line.startswith("data: ")] == ["data: hello", "data: while you were away"]
     published = [line for _, line in session.publisher.lines if "position" in line]
     assert [f"id: {re.findall(r'[0-9a-z]+-[0-9]+', line)[0]}" for line in published] == [
