@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench fuzz chaos images kind fleet scale simulator crd chart k8s dashboards dashboard-pictures cast check format-check lint types imports layout scripts workflows \
+.PHONY: help install demo test bench fuzz chaos soak images kind fleet scale simulator crd chart k8s dashboards dashboard-pictures cast check format-check lint types imports layout scripts workflows \
 	release-image release-chart release-notes format constraints clean
 
 help: ## list the commands
@@ -34,7 +34,7 @@ test: install ## every test that this machine can run; some of them: make test A
 bench: install ## the fan-out benchmark against other servers; first try: make bench ARGS=--quick
 	@$(BIN)/python -m loadtest.bench $(ARGS)
 
-# How long the run of raw bytes takes; the other parts grow with it. Another run draws other bytes.
+# How long the soak takes, and fuzz's run of raw bytes, with which the other parts grow. Another run draws other bytes.
 MINUTES ?= 5
 
 fuzz: install ## random requests, raw bytes, events and parameters: make fuzz MINUTES=30 ARGS="-k raw_bytes"
@@ -44,6 +44,9 @@ fuzz: install ## random requests, raw bytes, events and parameters: make fuzz MI
 
 chaos: install ## faults at random around pods and thousands of clients: make chaos ARGS="--minutes 3 --seed 1"
 	@$(BIN)/python -m loadtest.chaos $(ARGS)
+
+soak: install ## k6 against pods that come and go, which must not leak: make soak MINUTES=60 ARGS="--scenario mixed --streams 4000"
+	@$(BIN)/python -m loadtest.soak --minutes $(MINUTES) $(ARGS)
 
 # A command that takes CONTEXT TAG [options of docker build], builds the image and loads it into the cluster.
 BUILD_IMAGE  ?= tests/cluster/kind-image.sh

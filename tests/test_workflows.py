@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from loadtest.soak.k6 import scenarios
+
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -34,7 +36,7 @@ def test_jobs_call_commands_that_a_person_can_call(name: str) -> None:
     assert called <= TARGETS
 
 
-@pytest.mark.parametrize("command", ["bench", "chaos"])
+@pytest.mark.parametrize("command", ["bench", "chaos", "soak"])
 def test_a_job_uses_options_that_there_are(command: str) -> None:
     lines = [line for name in WORKFLOWS for line in commands(name) if f"make {command} " in line]
     assert lines
@@ -44,6 +46,11 @@ def test_a_job_uses_options_that_there_are(command: str) -> None:
     assert {option for line in lines for option in re.findall(r"--[a-z-]+", line)} <= set(
         re.findall(r"--[a-z-]+", told.stdout)
     )
+
+
+def test_nightly_runs_every_long_scenario() -> None:
+    matrix = jobs("nightly")["soak"]["strategy"]["matrix"]["include"]
+    assert {each["scenario"] for each in matrix} == set(scenarios()) - {"smoke"}
 
 
 def test_a_job_runs_tests_that_there_are() -> None:

@@ -115,7 +115,7 @@ class Child:
     def usage(self) -> Usage:
         """Of the process and its descendants."""
         self.check()
-        each = [_usage(pid) for pid in _family(self.process.pid)]
+        each = [_usage(pid) for pid in family(self.process.pid)]
         return Usage(sum(used.cpu for used in each), sum(used.rss for used in each))
 
 
@@ -211,7 +211,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and its descendants."""
     found = [pid]
     for parent in found:

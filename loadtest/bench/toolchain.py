@@ -21,14 +21,15 @@ def find_go() -> str:
     """The `go` command. Raises NoGo with the line that installs it."""
     found = shutil.which("go") or next((str(place) for place in USUAL_PLACES if place.exists()), None)
     if found is None:
-        raise NoGo(f"the benchmark's client is written in Go, and there is no Go toolchain: {INSTALL}")
+        raise NoGo(f"the clients are written in Go, and there is no Go toolchain: {INSTALL}")
     return found
 
 
-def go(*arguments: str) -> str:
-    """What a go command prints. It uses the toolchain that is there and downloads nothing."""
+def go(*arguments: str, folder: Path = SOURCE) -> str:
+    """What a go command prints. It uses the toolchain that is there, and downloads nothing but the modules, with their
+    checksums, that the folder's go.mod names: fanbench has none."""
     environ = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
-    done = subprocess.run([find_go(), *arguments], cwd=SOURCE, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run([find_go(), *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"go {' '.join(arguments)}: {done.stderr or done.stdout}")
     return done.stdout.strip()

@@ -1,37 +1,30 @@
 """`python -m loadtest.chaos`: the command line, and what one sees while it runs."""
 
 import asyncio
-import re
-import resource
 import shlex
 import shutil
-import signal
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import nats.errors
 import typer
-from rich.console import Console
 
 from loadtest.bench import toolchain
+from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, raise_files, to_the_end
 from loadtest.bench.machine import record
-from loadtest.bench.peers import ROOT
 from loadtest.chaos.figures import Figures, figures
 from loadtest.chaos.proxy import LEFT_OUT, installed
 from loadtest.chaos.report import verdict, write
 from loadtest.chaos.session import Outcome, chaos
 from loadtest.chaos.stage import Options
 
-FAILED, WRONG = 1, 2
-RESULTS = ROOT / "loadtest" / "results"
-NAME = re.compile(r"[A-Za-z0-9.-]*")
 CLIENTS_MOST = 8000
 """A proxy has two files open for each."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-screen = Console(stderr=True)
+voice = Voice("chaos")
 
 
 @app.command()
@@ -54,16 +47,15 @@ def main(
 
     Ends with 1 where an event was lost, duplicated or out of order, a gap was false or missing, or a client gave up.
     """
-    if not NAME.fullmatch(name):
-        _fail(f"--name {name!r} ends the name of a folder: letters, digits, dots and dashes", WRONG)
+    voice.check_name(name)
     options = Options(minutes, seed, clients, pods, rate, budget, proxy, tuple(shlex.split(pod)) or None)
     try:
         toolchain.build()
-        _raise_files()
+        raise_files()
     except RuntimeError as wrong:
-        _fail(str(wrong), WRONG)
+        voice.fail(str(wrong), WRONG)
     if proxy and not installed():
-        _say(LEFT_OUT)
+        voice.say(LEFT_OUT)
     machine = record()
     work = Path(tempfile.mkdtemp(prefix="ssecast-chaos-"))
     kept = True
@@ -74,48 +66,26 @@ def main(
         kept = keep or bool(found.wrong)
     except (KeyboardInterrupt, asyncio.CancelledError):
         kept = False
-        _fail("interrupted; everything that was started has ended", FAILED)
+        voice.fail(INTERRUPTED, FAILED)
     except (RuntimeError, OSError, ValueError, nats.errors.Error) as wrong:
-        _fail(f"{str(wrong) or type(wrong).__name__}; logs are in {work}", FAILED)
+        voice.fail(f"{str(wrong) or type(wrong).__name__}; logs are in {work}", FAILED)
     finally:
         if not kept:
             shutil.rmtree(work, ignore_errors=True)
     for finding in found.findings:
-        _say(finding)
-    _say(f"{folder / 'README.md'}")
+        voice.say(finding)
+    voice.say(f"{folder / 'README.md'}")
     if found.wrong:
-        _fail(f"{verdict(found)} Logs and records are in {work}; seed {seed}", FAILED)
-    _say(verdict(found))
+        voice.fail(f"{verdict(found)} Logs and records are in {work}; seed {seed}", FAILED)
+    voice.say(verdict(found))
     if keep:
-        _say(f"Logs and records are in {work}")
+        voice.say(f"Logs and records are in {work}")
 
 
 def _run(options: Options, work: Path) -> tuple[Outcome, Figures]:
-    async def to_the_end() -> Outcome:
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await chaos(options, work, _say)
-
-    outcome = asyncio.run(to_the_end())
-    _say("reading what the clients saw")
+    outcome = to_the_end(chaos(options, work, voice.say))
+    voice.say("reading what the clients saw")
     return outcome, figures(outcome)
-
-
-def _raise_files() -> None:
-    """As many files as the system allows, for us and for all that we start."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _say(sentence: str) -> None:
-    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    screen.print(f"chaos: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ TAKEN = "settings taken"
 
 STOPPING_LOOK_SECONDS = 0.25
 STOPPED = "T"
+TRACEBACK_CHARS = 300
 COUNTERS = ("ssecast_source_restarts", "ssecast_resumes", "ssecast_gaps", "ssecast_breaks", "ssecast_streams_closed",
             "ssecast_streams_refused")  # fmt: skip
 
@@ -195,6 +196,11 @@ class Pod:
         if self.child is not None:
             self._note_end(self.child)
 
+    def tracebacks(self) -> list[str]:
+        """What it said that no pod should say, each in one line."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return [f"pod {self.number}: {_gist(part)}" for part in text.split("Traceback (most recent call last):")[1:]]
+
     def _note(self, name: str, count: int) -> None:
         self._before[name] += count
         self.history.append(Look(now_ms(), self.counters))
@@ -218,6 +224,12 @@ class Pod:
             text = answer.read().decode()
             is_json = answer.headers.get_content_type() == "application/json"
         return json.loads(text) if is_json else text
+
+
+def _gist(traceback: str) -> str:
+    """What was raised: the end of the line where a log holds it in one, else the first line that is not indented."""
+    head, *lines = traceback.splitlines()
+    return head[-TRACEBACK_CHARS:] or next((line for line in lines if line and not line[0].isspace()), "")
 
 
 def _samples(exposition: str) -> list[tuple[str, float]]:

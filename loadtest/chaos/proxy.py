@@ -33,6 +33,7 @@ defaults
     retry-on conn-failure empty-response
     option redispatch 1
     option http-server-close
+    option http-no-delay # else it holds a small event back for up to 200 ms, to fill a packet
     errorfile 502 {folder}/come-back.http
     errorfile 503 {folder}/come-back.http
     errorfile 504 {folder}/come-back.http

@@ -3,19 +3,20 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 import nats.errors
 
+from loadtest.bench.command import beside
 from loadtest.chaos import faults
 from loadtest.chaos.effects import LAG_MS, Look, effect
 from loadtest.chaos.patience import all_back
 from loadtest.chaos.plan import Fault, first_part, second_part
-from loadtest.chaos.pods import Pod, Sample
+from loadtest.chaos.pods import Sample
 from loadtest.chaos.publisher import clocks_ms, now_ms
 from loadtest.chaos.stage import SETTLE_SECONDS, Options, Stage, staged
 from loadtest.chaos.traffic import crowd
@@ -38,7 +39,6 @@ WEIGH_SECONDS = 20.0
 LOOKS = 5
 """At a pod, at least, before it counts as weighed."""
 
-TRACEBACK_CHARS = 300
 Tell = Callable[[str], None]
 
 
@@ -113,7 +113,7 @@ async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
             options, stage.ledger, stage.truth, planned(options, proxy=stage.proxy is not None), stage.proxy is not None
         )
         outcome.weights["before"] = await _weigh(stage, [], empty=True)
-        async with _watched(stage):
+        async with beside(stage.watch()):
             await _play(stage, outcome, tell)
         for pod in stage.pods:
             pod.check()
@@ -123,7 +123,7 @@ async def chaos(options: Options, folder: Path, tell: Tell) -> Outcome:
             outcome.histories.append(pod.history)
         outcome.histories.append(stage.history)
         outcome.attempts = stage.publisher.attempts
-        outcome.tracebacks = [line for pod in stage.pods for line in _tracebacks(pod)]
+        outcome.tracebacks = [line for pod in stage.pods for line in pod.tracebacks()]
         return outcome
 
 
@@ -256,26 +256,3 @@ async def _weigh(stage: Stage, before: list[PodWeight], *, empty: bool) -> list[
             break
         await asyncio.sleep(0.2)
     return [best[number] for number in sorted(best)]
-
-
-@asynccontextmanager
-async def _watched(stage: Stage) -> AsyncIterator[None]:
-    task = asyncio.create_task(stage.watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-def _tracebacks(pod: Pod) -> list[str]:
-    """What a pod said that no pod should say."""
-    text = pod.log.read_text(errors="replace") if pod.log.exists() else ""
-    return [f"pod {pod.number}: {_gist(part)}" for part in text.split("Traceback (most recent call last):")[1:]]
-
-
-def _gist(traceback: str) -> str:
-    """What was raised: the end of the line where a log holds it in one, else the first line that is not indented."""
-    head, *lines = traceback.splitlines()
-    return head[-TRACEBACK_CHARS:] or next((line for line in lines if line and not line[0].isspace()), "")

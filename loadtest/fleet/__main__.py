@@ -3,31 +3,27 @@
 import asyncio
 import os
 import shutil
-import signal
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import nats.errors
 import typer
-from rich.console import Console
 
 from loadtest.bench import toolchain
+from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
 from loadtest.bench.machine import record
-from loadtest.bench.peers import ROOT
 from loadtest.fleet.kubectl import Kubectl
 from loadtest.fleet.objects import Images, Policy
 from loadtest.fleet.report import write, wrong
 from loadtest.fleet.session import Outcome, run
 from loadtest.fleet.stage import Stage, staged
 
-FAILED, WRONG = 1, 2
-RESULTS = ROOT / "loadtest" / "results"
 STREAMS_MOST = 12_000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-screen = Console(stderr=True)
+voice = Voice("fleet")
 
 
 @app.command()
@@ -45,32 +41,34 @@ def main(
     Ends with 1 where an event was lost or duplicated, a client gave up, or more reconnected in a second than the budget.
     """
     if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        _fail("KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG)
+        voice.fail(
+            "KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG
+        )
     try:
         toolchain.build()
         Kubectl("default").node()
     except RuntimeError as problem:
-        _fail(str(problem), WRONG)
+        voice.fail(str(problem), WRONG)
     policy = _policy(streams)
     work = Path(tempfile.mkdtemp(prefix="ssecast-fleet-"))
     stage = Stage(work, Images(image, operator_image, nats_image), policy, rate)
     try:
-        outcome = asyncio.run(_to_the_end(stage, streams))
+        outcome = to_the_end(_run(stage, streams))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _fail("interrupted; everything that was started has ended", FAILED)
+        voice.fail(INTERRUPTED, FAILED)
     except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
-        _fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
+        voice.fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
     folder = results / f"{datetime.now(UTC):%Y-%m-%d}-fleet"
     write(folder, outcome, policy, record() | _versions())
     for finding in outcome.findings:
-        _say(finding)
+        voice.say(finding)
     problems = wrong(outcome, policy)
     if problems:
-        _fail(f"{'; '.join(problems)}. Records are in {work}, the report in {folder}", FAILED)
+        voice.fail(f"{'; '.join(problems)}. Records are in {work}, the report in {folder}", FAILED)
     if not keep:
         shutil.rmtree(work, ignore_errors=True)
     peak = max(outcome.peak(step) for step in outcome.steps)
-    _say(
+    voice.say(
         f"{outcome.counts['made']:,} deliveries, none lost or duplicated; at most {peak:,} reconnects per second, "
         f"budget {policy.budget:,}; {folder / 'README.md'}"
     )
@@ -94,22 +92,9 @@ def _versions() -> dict[str, str]:
     return {"kubernetes": str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])}
 
 
-async def _to_the_end(stage: Stage, streams: int) -> Outcome:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+async def _run(stage: Stage, streams: int) -> Outcome:
     async with staged(stage):
-        return await run(stage, streams, _say)
-
-
-def _say(sentence: str) -> None:
-    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    screen.print(f"fleet: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
+        return await run(stage, streams, voice.say)
 
 
 if __name__ == "__main__":

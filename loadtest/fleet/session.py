@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loadtest.bench.command import beside
 from loadtest.chaos.oracle import Verdict, judge
 from loadtest.chaos.publisher import now_ms
 from loadtest.chaos.records import read
@@ -59,7 +59,7 @@ async def run(stage: Stage, streams: int, tell: Tell) -> Outcome:
     """Raises RuntimeError, with what the Broadcaster says, where the fleet does not do what it should in time."""
     outcome = Outcome(streams)
     outcome.began = now_ms()
-    async with _watched(stage):
+    async with beside(stage.watch()):
         for name, step in STEPS.items():
             began, began_at = now_ms(), time.monotonic()
             what = await step(stage, streams)
@@ -192,14 +192,3 @@ def _count(stage: Stage, outcome: Outcome) -> None:
     outcome.counts["published"] = len(stage.truth.by_number)
     outcome.counts["reconnects"] = sum(outcome.timeline.reconnects)
     outcome.findings = total.findings
-
-
-@asynccontextmanager
-async def _watched(stage: Stage) -> AsyncIterator[None]:
-    task = asyncio.create_task(stage.watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -11,24 +11,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
 from loadtest.bench.machine import record
-from loadtest.bench.peers import ROOT
 from loadtest.fleet.kubectl import KubectlError
 from loadtest.scale.stage import Reading, Stage, StageError, staged
 from ssecast_operator.cluster import ClusterError, LightkubeCluster
 
-FAILED, WRONG = 1, 2
-RESULTS = ROOT / "loadtest" / "results"
 STEADY_SECONDS = 60.0
 REMOVED = 10
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-screen = Console(stderr=True)
+voice = Voice("scale")
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,20 @@ def main(
 ) -> None:
     """What rounds cost an operator that looks after very many pods, on the cluster that KUBECONFIG names."""
     if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        _fail("KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG)
+        voice.fail(
+            "KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG
+        )
     work = Path(tempfile.mkdtemp(prefix="ssecast-scale-"))
     try:
-        spans = asyncio.run(_run(work, pods, broadcasters, seconds))
+        spans = to_the_end(_run(work, pods, broadcasters, seconds))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _fail("interrupted; everything that was started has ended", FAILED)
+        voice.fail(INTERRUPTED, FAILED)
     except (StageError, ClusterError, KubectlError, OSError) as problem:
-        _fail(f"{str(problem) or type(problem).__name__}\nthe operator's log is in {work}", FAILED)
+        voice.fail(f"{str(problem) or type(problem).__name__}\nthe operator's log is in {work}", FAILED)
     folder = results / f"{datetime.now(UTC):%Y-%m-%d}-operator-scale"
     _write(folder, spans, pods, broadcasters)
     shutil.rmtree(work, ignore_errors=True)
-    screen.print(f"{folder / 'README.md'}", highlight=False, markup=False, soft_wrap=True)
+    voice.say(f"{folder / 'README.md'}")
 
 
 async def _run(work: Path, pods: int, broadcasters: int, seconds: float) -> list[Span]:
@@ -78,7 +77,7 @@ async def _run(work: Path, pods: int, broadcasters: int, seconds: float) -> list
 
 
 async def _large(stage: Stage, pods: int, seconds: float) -> list[Span]:
-    _say(f"one Broadcaster with {pods:,} pods is made")
+    voice.say(f"one Broadcaster with {pods:,} pods is made")
     stage.start_operator(_free_port())
     await stage.create(["large"], pods)
     await stage.populate(pods)
@@ -93,7 +92,7 @@ async def _large(stage: Stage, pods: int, seconds: float) -> list[Span]:
 
 
 async def _small(stage: Stage, broadcasters: int, seconds: float) -> list[Span]:
-    _say(f"{broadcasters:,} Broadcasters with two pods each are made")
+    voice.say(f"{broadcasters:,} Broadcasters with two pods each are made")
     names = [f"small-{number}" for number in range(broadcasters)]
     stage.start_operator(_free_port())
     await stage.until(lambda _: _answers(stage), "the operator's port")
@@ -114,7 +113,7 @@ async def _rest(stage: Stage, what: str, seconds: float) -> Span:
     enough = began.rounds + 2 * len(await stage.status())
     await stage.until(lambda _: stage.read().rounds >= enough, "two rounds of each")
     before = await asyncio.to_thread(stage.read)
-    _say(what)
+    voice.say(what)
     await asyncio.sleep(seconds)  # not to wait for something: this is what is measured
     return _span(what, before, await asyncio.to_thread(stage.read))
 
@@ -188,15 +187,6 @@ def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-def _say(sentence: str) -> None:
-    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    screen.print(f"scale: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

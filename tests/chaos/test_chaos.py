@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench.peers import ROOT
+from loadtest.bench.processes import family
 from loadtest.chaos.figures import LEAKED_BYTES, MUST_BE_ZERO
 
 pytestmark = [pytest.mark.usefixtures("fanbench"), pytest.mark.timeout(400)]
@@ -23,14 +24,6 @@ def command_line(results: Path, *arguments: str) -> list[str]:
 
 def make_chaos(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command_line(results, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def descendants(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found[1:]
 
 
 def test_a_minute_of_faults_costs_nobody_anything(tmp_path: Path) -> None:
@@ -78,7 +71,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     with subprocess.Popen(command_line(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("have begun" in line for line in process.stderr)
-        started = descendants(process.pid)
+        _, *started = family(process.pid)
         assert len(started) >= 4, "nats-server, the clients and two pods at least"
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
