@@ -7,7 +7,8 @@ from ssecast_operator.results import Figures
 
 OURS = Figures(
     label="operator", trace="steady", seed=1, client_hours=100, pod_hours=10, most_pods=3, refused=0, given_up=0,
-    seconds_over_limit=0, seconds_to_recover=0, over_target=0.5, forced_per_client_hour=0.1, peak_reconnects=400, budget=500,
+    seconds_over_limit=0, seconds_to_recover=0, over_target=0.5, forced_per_client_hour=0.1, drained=5, shed=3,
+    ended=2, peak_reconnects=400, budget=500,
     oscillations=0, skew=1,
 )  # fmt: skip
 HPA = replace(OURS, label="hpa", forced_per_client_hour=1.0, refused=50, pod_hours=9)
