@@ -155,7 +155,7 @@ def read_csv(text: str, file: str) -> Trace:
     rows = [_row(line, number, places, file) for number, line in lines[1:]]
     if len(rows) < 2:
         raise TraceError(f"{file}, line {lines[-1][0]}: the trace ends here; expected are at least two rows")
-    _check_steps(rows, file)
+    checked([(f"line {line}", at) for line, at, _ in rows], file)
     begin = rows[0][1]
     return Trace(file, tuple(at - begin for _, at, _ in rows), tuple(clients for _, _, clients in rows))
 
@@ -200,22 +200,28 @@ def _number(cell: str, name: str, line: int, file: str) -> float:
     return value
 
 
-def _check_steps(rows: Sequence[Row], file: str) -> None:
-    steps = [(row[0], row[1] - before[1], before[1]) for before, row in pairwise(rows)]
-    for line, step, before in steps:
+def checked(marks: Sequence[tuple[str, float]], file: str) -> None:
+    """Whether such times make a trace; marks: where each stands, and the time itself in seconds. Raises TraceError."""
+    if len(marks) < 2:
+        raise TraceError(
+            f"{file}, {marks[-1][0] if marks else 'line 1'}: there are too few times; expected are at least two"
+        )
+    steps = [(mark[0], mark[1] - before[1], before[1]) for before, mark in pairwise(marks)]
+    for where, step, before in steps:
         if step <= 0:
             raise TraceError(
-                f"{file}, line {line}: time does not rise; expected is more than {before:g}, that of the row before"
+                f"{file}, {where}: time does not rise; expected is more than {before:g}, that of the row before"
             )
     usual = median(step for _, step, _ in steps)
-    for line, step, _ in steps:
+    for where, step, _ in steps:
         if step > max(GAP_SECONDS, GAP_STEPS * usual):
             raise TraceError(
-                f"{file}, line {line}: {step:g} s lie between this row and the one before, a gap; expected are steps of about {usual:g} s"
+                f"{file}, {where}: {step:g} s lie between this row and the one before, a gap; expected are steps of about {usual:g} s"
             )
-    if rows[-1][1] - rows[0][1] > SECONDS_MAX:
+    last, lasted = marks[-1][0], marks[-1][1] - marks[0][1]
+    if lasted > SECONDS_MAX:
         raise TraceError(
-            f"{file}, line {rows[-1][0]}: the trace is longer than {SECONDS_MAX / DAY:.0f} days; expected is a shorter one"
+            f"{file}, {last}: the trace is longer than {SECONDS_MAX / DAY:.0f} days; expected is a shorter one"
         )
-    if rows[-1][1] - rows[0][1] < MINUTE:
-        raise TraceError(f"{file}, line {rows[-1][0]}: the trace is shorter than a minute; expected is time in seconds")
+    if lasted < MINUTE:
+        raise TraceError(f"{file}, {last}: the trace is shorter than a minute; expected is time in seconds")
