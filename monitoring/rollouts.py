@@ -74,7 +74,7 @@ RECONNECTS = Row(
     (
         panel(
             "Opened against the budget",
-            "limit: maxReconnectsPerSecond. planned: drains and sheds ordered now. opened: what really came.",
+            "limit: maxReconnectsPerSecond. planned: drains and sheds under way. opened: what really came.",
             (f"1.25 * sum({of('reconnects_per_second_budget')})", "limit"),
             (f"sum({of('planned_reconnects_per_second')})", "planned"),
             (f"sum(rate(ssecast_streams_opened_total{{{POD}}}[$__rate_interval]))", "opened"),

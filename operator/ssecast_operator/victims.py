@@ -47,6 +47,8 @@ class Phase(StrEnum):
     """Pods are to be removed, after the rollout."""
     BLIND = "Blind"
     """Pods are to be removed, when enough of them answer. Those that drain go on, and wait."""
+    EMPTYING = "Emptying"
+    """Pods that are to be removed take no more streams, and do not close any yet."""
     DRAINING = "Draining"
     RANKING = "Ranking"
     """It is seen to that the ReplicaSet will choose the drained pods."""
@@ -160,9 +162,10 @@ def _begin(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> 
     window, delay = budget.drain_window(streams), _pause(victims, budget, unknown, now)
     marks = tuple(Mark(pod.name, now + delay + window) for pod in victims)
     drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in victims)
-    message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
     if delay > budget.delay:
         message = f"{_names(victims)} take no more streams; what is left of {streams:,} in {delay:.0f} s they close, over {window:.0f} s"
+        return Plan(Phase.EMPTYING, message, (*marks, *drains))
+    message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
 
 
@@ -195,7 +198,7 @@ def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: fl
     told = [pod for pod in waiting if must_be_told(pod, now)]
     message = f"{_names(waiting)} drain for another {max(0.0, _deadline(waiting) - now):.0f} s"
     if not told:
-        return Plan(Phase.DRAINING, message)
+        return Plan(_stage(waiting, budget, unknown, now), message)
     names = {pod.name for pod in told}
     others = [pod for pod in waiting if pod.name not in names]
     streams, left = sum(streams_of(pod, unknown, now) for pod in told), max(0.0, _deadline(told) - now)
@@ -207,6 +210,13 @@ def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: fl
     if late:
         message = f"{_names(told)} begin late to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
+
+
+def _stage(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Phase:
+    """Whether the first of them close by now, as far as can be seen from when they will have closed."""
+    first = min(pod.drain_deadline or 0.0 for pod in waiting)
+    window = budget.drain_window(sum(streams_of(pod, unknown, now) for pod in waiting))
+    return Phase.EMPTYING if now < first - window else Phase.DRAINING
 
 
 def must_be_told(pod: Pod, now: float) -> bool:

@@ -73,7 +73,7 @@ def test_who_has_as_many_streams_as_it_should_is_given_time_to_lose_them() -> No
     patient = budget(delay=5, patience=600)
     begun = plan(fleet(6000, 6000), 1, patient, 6000, NOW)
     assert begun == Plan(
-        Phase.DRAINING,
+        Phase.EMPTYING,
         "pod-0 take no more streams; what is left of 6,000 in 605 s they close, over 60 s",
         (Mark("pod-0", NOW + 665), Drain("pod-0", "uid-pod-0", 60, 605)),
     )
@@ -127,6 +127,13 @@ def test_how_the_replica_set_ranks_pods(each: Pod, rank: int) -> None:
 def test_it_waits_until_they_have_no_stream() -> None:
     waiting = planned(Fleet(3, (pod("a", 9), marked("b", 5), marked("c", 7))), 1)
     assert waiting == Plan(Phase.DRAINING, "b, c drain for another 30 s")
+
+
+@pytest.mark.parametrize(("left", "phase"), [(61.0, Phase.EMPTYING), (60.0, Phase.DRAINING), (0.0, Phase.DRAINING)])
+def test_as_long_as_they_close_nobody_they_are_emptying(left: float, phase: Phase) -> None:
+    """Which is no sign of trouble, however long it takes; the first of them counts."""
+    shown = Fleet(3, (pod("a", 9), marked("b", 5, left=left), marked("c", 5, left=900.0)))
+    assert planned(shown, 1).phase is phase
 
 
 @pytest.mark.parametrize(
