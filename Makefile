@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench fuzz chaos images kind fleet replay scale simulator crd chart k8s dashboards dashboard-pictures check format-check lint types imports layout scripts workflows \
+.PHONY: help install demo test bench fuzz chaos images kind fleet replay scale simulator crd chart k8s dashboards dashboard-pictures cast check format-check lint types imports layout scripts workflows \
 	release-image release-chart release-notes format constraints clean
 
 help: ## list the commands
@@ -77,6 +77,9 @@ dashboards: install ## make the chart's Grafana dashboards anew, from monitoring
 
 dashboard-pictures: install ## draw docs/dashboards from a live fleet and a real Prometheus; takes seven minutes
 	@$(BIN)/python -m tests.monitoring.pictures
+
+cast: install ## draw docs/try-it.svg from the README's first commands, run for real
+	@$(BIN)/python -m tests.cast docs/try-it.svg
 
 crd: install ## make the chart's CustomResourceDefinition anew, from the operator's typed spec
 	@mkdir -p charts/ssecast/crds

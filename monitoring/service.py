@@ -150,6 +150,28 @@ EVENTS = Row(
     ),
 )
 
+PUBLISHING = Row(
+    "Publishing over HTTP",
+    (
+        panel(
+            "Payloads on their way",
+            "Bytes that pods hold of what is being published, until NATS has stored it. All together may be 16 MiB per pod.",
+            (f"sum by (pod) (ssecast_publishing_bytes{{{POD}}})", BY_POD),
+            unit="bytes",
+            stacked=True,
+            width=12,
+        ),
+        panel(
+            "Payloads turned away, by reason",
+            "Per second. bytes: as many are on their way as there is room for. memory: the pod is near its limit.",
+            (per_second("ssecast_publishes_refused_total", "reason"), "{{reason}}"),
+            unit="reqps",
+            stacked=True,
+            width=12,
+        ),
+    ),
+)
+
 DISTANCE = Row(
     "Distance from NATS",
     (
@@ -250,5 +272,5 @@ SERVICE = Dashboard(
     "service",
     "ssecast / Service",
     "Streams, events and what they take: whether clients get what they should.",
-    (GLANCE, STREAMS, EVENTS, DISTANCE, RESOURCES, ACCESS),
+    (GLANCE, STREAMS, EVENTS, PUBLISHING, DISTANCE, RESOURCES, ACCESS),
 )

@@ -22,16 +22,18 @@ PATIENCE = 40.0
 """Seconds until a condition that a test waits for counts as never coming; no test measures time by it."""
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "the condition") -> None:
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], what: str = "the condition", seconds: float = PATIENCE
+) -> None:
     """Waits for a condition by looking again; fails with its name."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if isinstance(value, Awaitable):
             value = await value
         if value:
             return
-        assert time.monotonic() < deadline, f"{what} did not come true within {PATIENCE} s"
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
         await asyncio.sleep(0.02)
 
 

@@ -20,8 +20,8 @@ from loadtest.chaos.traffic import KINDS, Kind
 from loadtest.chaos.truth import Span, Truth
 
 GROWTH_BYTES = 8 * 2**20
-"""More than this the oldest pod may not have grown by, from the first to the last third of its life, beside its log. One that
-leaks nothing grows by less than one MiB; a kilobyte of each of the ten thousand streams of some minutes would be more."""
+"""More than this the oldest pod may not have grown by in its life, beside its log. One that leaks nothing grows by less than
+one MiB; a kilobyte of each of the ten thousand streams of some minutes would be more."""
 
 MUST_BE_ZERO = {
     "lost": "events lost",

@@ -1,18 +1,19 @@
 """What a pod holds more after a long life than at its beginning: memory and descriptors, out of its samples. Pure.
 
-A mean slope would be that of the last burst: the medians of the first and of the last third are compared, when streams
-were about as many, and whatever came and went is in neither.
+The slope is Theil's and Sen's (P. K. Sen, 1968): the median of the slopes between all pairs of samples. One step, as when
+all streams come to one pod for the first time, is in less than half of the pairs, and so is whatever came and went.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import NamedTuple, Protocol
 
 WARM_MS = 15_000
 """A pod that has just started still grows: streams come, pools fill up, code is run for the first time."""
 
-LEAST = 15
-"""Samples, or nothing is said."""
+LEAST, MOST = 15, 300
+"""Samples, or nothing is said; and how many are compared with each other."""
 
 
 class Sample(Protocol):
@@ -32,8 +33,8 @@ class Sample(Protocol):
 
 
 class Growth(NamedTuple):
-    """seconds: from the middle of the first third to that of the last. rss: bytes beside the log; files: beside one for each
-    stream. kept: bytes by which the log grew meanwhile."""
+    """By the slope of the whole life. seconds: how long that was. rss: bytes beside the log; files: beside one for each
+    stream. kept: bytes by which the log grew."""
 
     seconds: float
     rss: int
@@ -50,20 +51,22 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     if not samples:
         return None
     lived = [each for each in samples if each.at - samples[0].at >= WARM_MS and each.streams >= 0 and each.rss]
-    third = len(lived) // 3
     if len(lived) < LEAST:
         return None
-    first, last = lived[:third], lived[-third:]
+    compared = lived[:: -(-len(lived) // MOST)]
+    lasted = lived[-1].at - lived[0].at
+
+    def grown(value: Callable[[Sample], int]) -> int:
+        return round(_slope([(each.at, value(each)) for each in compared]) * lasted)
+
     return Growth(
-        (_median([each.at for each in last]) - _median([each.at for each in first])) / 1000,
-        round(_median([each.rss - each.kept for each in last]) - _median([each.rss - each.kept for each in first])),
-        round(
-            _median([each.files - each.streams for each in last])
-            - _median([each.files - each.streams for each in first])
-        ),
-        round(_median([each.kept for each in last]) - _median([each.kept for each in first])),
+        lasted / 1000,
+        grown(lambda each: each.rss - each.kept),
+        grown(lambda each: each.files - each.streams),
+        grown(lambda each: each.kept),
     )
 
 
-def _median(values: Sequence[int]) -> float:
-    return statistics.median(values)
+def _slope(points: Sequence[tuple[int, int]]) -> float:
+    """Per millisecond."""
+    return statistics.median((after - before) / (then - at) for (at, before), (then, after) in combinations(points, 2))

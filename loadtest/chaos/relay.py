@@ -73,8 +73,8 @@ class Relay:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers |= {writer, far_writer}
             await asyncio.gather(self._copy(reader, far_writer, self._listener()), self._copy(far_reader, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # only stop cancels; Python 3.11 would print a traceback of its own callback
         finally:
             for each in (writer, far_writer):
                 if each is not None:

@@ -151,8 +151,8 @@ def _pods(outcome: Outcome, found: Figures) -> Iterator[str]:
     if found.growth is None:
         yield f"Pod {OLDEST} did not live long enough to say how it grew.\n"
     else:
-        yield f"Pod {OLDEST} was not ended after the first blackout. In {found.growth.seconds:.0f} s, from the middle of the first third"
-        yield f"of its life to that of the last, its memory beside the log grew by **{found.growth.rss / 2**20:.1f} MiB**"
+        yield f"Pod {OLDEST} was not ended after the first blackout. In the {found.growth.seconds:.0f} s of its life its memory"
+        yield f"beside the log grew by **{found.growth.rss / 2**20:.1f} MiB** by the median of the slopes between all samples"
         yield f"({found.growth.rss_per_minute / 2**20:.2f} MiB per minute; the log by {found.growth.kept / 2**20:.1f} MiB), and its open files beside its streams by"
         yield f"**{found.growth.files}**. The plot shows the memory over time.\n"
     yield "At rest, before the first client, between the parts with all clients, and after the last one was gone. Files are those"

@@ -28,19 +28,30 @@ def test_a_pod_that_keeps_what_it_has_does_not_grow_whatever_comes_and_goes() ->
     assert found.seconds > SECONDS / 2
 
 
+def test_one_step_is_no_growth_and_a_leak_beside_it_is() -> None:
+    """As when all streams come to the pod for the first time."""
+    stepped = growth(life(lambda second: 80 + 20 * (second > 40)))
+    leaking = growth(life(lambda second: 80 + 20 * (second > 40) + second * 0.2))
+    assert stepped is not None
+    assert leaking is not None
+    assert stepped.rss == 0
+    assert leaking.rss > GROWTH_BYTES
+
+
 def test_a_pod_that_leaks_is_found_to() -> None:
     """Two kilobytes of each of a hundred streams that it loses in a second."""
     found = growth(life(lambda second: 80 + second * 0.2, lambda second: 30 + second // 20))
     assert found is not None
     assert found.rss > GROWTH_BYTES
     assert abs(found.rss_per_minute / MIB - 12) < 0.2
-    assert found.files == 4
+    assert found.files == 5
 
 
 def test_a_log_that_fills_up_is_no_leak_and_hides_none() -> None:
     filling = growth(life(lambda second: 80 + second // 4, kept=lambda second: second // 4))
     leaking = growth(life(lambda second: 80 + second // 4 * 2, kept=lambda second: second // 4))
-    assert filling is not None and leaking is not None
+    assert filling is not None
+    assert leaking is not None
     assert (filling.rss, filling.kept) == (0, leaking.kept)
     assert leaking.rss == leaking.kept > GROWTH_BYTES
 

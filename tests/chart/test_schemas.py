@@ -1,4 +1,8 @@
-"""Every object has the fields that its kind has, and no others: Kubernetes' own kinds, and those of the controllers."""
+"""Every object has the fields that its kind has, and no others: Kubernetes' own kinds, and those of the controllers.
+
+No kubeconform: it fetches the schemas of Kubernetes' own kinds while it runs, and for the definitions that can be had as Go
+modules it would do what is done here. `tests/cluster` asks a real API server, which knows all of it and the rules beyond.
+"""
 
 import json
 import os

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ import yaml
 from nats.js import JetStreamContext
 
 from loadtest.fleet.objects import Images
-from tests.cluster.parts import Cluster, eventually
+from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port
 
 CHART = Path(__file__).parents[2] / "charts" / "ssecast"
@@ -95,6 +96,57 @@ def volume(cluster: Cluster) -> Iterator[None]:
 
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+@contextlib.contextmanager
+def definitions(cluster: Cluster, *theirs: dict[str, Any]) -> Iterator[None]:
+    """Another project's definitions; where they are not the cluster's own, they go again."""
+    missing = [each for each in theirs if cluster.run("get", "crd", each["metadata"]["name"]).returncode]
+    try:
+        for each in missing:
+            cluster("apply", "--server-side", "--filename", "-", given=each)
+        for each in missing:
+            cluster("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}", "--timeout=30s")
+        yield
+    finally:
+        for each in missing:
+            cluster.run("delete", "crd", each["metadata"]["name"], "--timeout=50s")
+
+
+def stand_in(kind: str, plural: str) -> dict[str, Any]:
+    """A definition of the Prometheus operator's, whose own cannot be had by a package: it lets a kind be made, whatever it
+    says."""
+    group = "monitoring.coreos.com"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+PROMETHEUS_OPERATOR = (stand_in("PodMonitor", "podmonitors"), stand_in("PrometheusRule", "prometheusrules"))
+
+
+def others(cluster: Cluster) -> list[str]:
+    """Namespaces of other tests, and Broadcasters: with their definition they would go."""
+    active = cluster("get", "namespaces", "--field-selector=status.phase=Active", "--output=name").split()
+    found = [name for name in active if name.startswith("namespace/ssecast-") and not name.endswith(cluster.namespace)]
+    return found + cluster.run("get", "broadcasters", "--all-namespaces", "--output=name").stdout.split()
+
+
+def reaches_pods(cluster: Cluster, port: int = 8080) -> bool:
+    """Whether the addresses of pods lead anywhere from here. There must be one that is ready."""
+    address = pods(cluster, RELEASE)[0]["status"]["podIP"]
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 3):
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from tests.cluster.helm import (
     available,
     images,
     node,
+    others,
     pod_uids,
     receive,
     tunnel,
@@ -107,13 +108,6 @@ def test_a_fresh_cluster_streams_within_two_minutes(helm: Helm, site: Cluster) -
     with tunnel(site, "service/ssecast", 80) as web, tunnel(site, "service/ssecast-nats", 4222) as bare:
         assert asyncio.run(receive(web, bare)) == "hello"
     assert time.monotonic() - began < 120
-
-
-def others(site: Cluster) -> list[str]:
-    """Namespaces of other tests, and Broadcasters: with their definition they would go."""
-    namespaces = site("get", "namespaces", "--output=name").split()
-    found = [name for name in namespaces if name.startswith("namespace/ssecast-") and not name.endswith(site.namespace)]
-    return found + site.run("get", "broadcasters", "--all-namespaces", "--output=name").stdout.split()
 
 
 def test_helm_test_receives_an_event(helm: Helm, site: Cluster) -> None:

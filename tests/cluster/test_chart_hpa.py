@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.desk import Desk
 from tests.cluster.helm import RELEASE, Browsers, Helm, available, images, node, tunnel
 from tests.cluster.metrics_api import MetricsApi, registered, resources
 from tests.cluster.parts import Cluster, eventually, ready, status
+from tests.docs.shares import BY_HPA
 from tests.harness import free_port
 
 GROUP, VERSION = "custom.metrics.k8s.io", "v1beta2"
@@ -146,7 +148,9 @@ class Adapter:
         return [each["value"][1] for each in result]
 
 
-async def test_pods_follow_streams_by_the_charts_hpa_and_rule(site: Cluster, prometheus: Prometheus) -> None:
+async def test_pods_follow_streams_by_the_charts_hpa_and_rule(
+    site: Cluster, prometheus: Prometheus, tmp_path: Path
+) -> None:
     helm, adapter = Helm(site), Adapter(prometheus)
     api = MetricsApi(adapter.answer)
     try:
@@ -158,9 +162,19 @@ async def test_pods_follow_streams_by_the_charts_hpa_and_rule(site: Cluster, pro
                 await asyncio.to_thread(prometheus.watch, operator)
                 (adapter.rule,) = yaml.safe_load(rules)["rules"]
                 await _grows_and_shrinks(site)
+                await asyncio.to_thread(_by_the_pages, site, tmp_path)
             helm("uninstall", RELEASE)
     finally:
         api.close()
+
+
+def _by_the_pages(site: Cluster, folder: Path) -> None:
+    """What they tell people to look at shows the rule, and the metric."""
+    with Desk(site, folder) as desk:
+        rule, same, metric = map(desk.follow, BY_HPA)
+    assert "ssecast_operator_demand_streams" in rule
+    assert "ssecast-adapter-rule" in same
+    assert '"value"' in metric
 
 
 async def _grows_and_shrinks(site: Cluster) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 import yaml
 
 from tests.chart.test_schemas import files_of
-from tests.cluster.helm import RELEASE, Helm, available, images, tunnel
+from tests.cluster.helm import RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
 from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port, until
 from tests.proxies.programs import beside_python
@@ -44,19 +43,12 @@ def values(**scaling: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def site() -> Iterator[Cluster]:
-    """With Traefik's definitions; where they are not the cluster's own, they go again."""
     found = Cluster(f"ssecast-traefik-{uuid.uuid4().hex[:6]}")
     theirs = [body for path in files_of("traefik.io") for body in yaml.safe_load_all(path.read_text()) if body]
-    missing = [each for each in theirs if found.run("get", "crd", each["metadata"]["name"]).returncode]
-    found("create", "namespace", found.namespace)
-    for each in missing:
-        found("apply", "--server-side", "--filename", "-", given=each)
-    for each in missing:
-        found("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}", "--timeout=30s")
-    yield found
-    found("delete", "namespace", found.namespace, "--wait=false")
-    for each in missing:
-        found("delete", "crd", each["metadata"]["name"], "--wait=false")
+    with definitions(found, *theirs):
+        found("create", "namespace", found.namespace)
+        yield found
+        found("delete", "namespace", found.namespace, "--wait=false")
 
 
 @contextlib.contextmanager
@@ -78,13 +70,6 @@ def traefik(cluster: Cluster, log: Path) -> Iterator[int]:
     finally:
         process.kill()
         process.wait(30)
-
-
-def reaches_pods(cluster: Cluster) -> bool:
-    (pod,) = pods(cluster, "ssecast")
-    with contextlib.suppress(OSError), socket.create_connection((pod["status"]["podIP"], 8080), 3):
-        return True
-    return False
 
 
 async def asked(port: int, **headers: str) -> httpx.Response:

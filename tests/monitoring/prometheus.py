@@ -1,11 +1,11 @@
-"""A real Prometheus on loopback that scrapes a fleet, configured as the chart's PodMonitors would."""
+"""A real Prometheus on loopback, configured as the chart's PodMonitors would, for a fleet here or in a cluster."""
 
 import asyncio
 import contextlib
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +15,7 @@ import yaml
 
 from tests.harness import free_port, until
 from tests.monitoring.chart import Manifest, monitors
-from tests.monitoring.fleet import Fleet
+from tests.monitoring.fleet import Fleet, Target
 from tests.monitoring.rules import RULES, program
 
 TARGETS_SECONDS = 0.5
@@ -25,10 +25,13 @@ ALWAYS = (("__meta_kubernetes_namespace", "namespace"), ("__meta_kubernetes_pod_
 
 
 class Prometheus:
-    """One process. scrape_seconds: between two scrapes; rules are evaluated as often."""
+    """One process. monitors: PodMonitors, by names of jobs; who they select, `tell` says. scrape_seconds: between two scrapes;
+    rules are evaluated as often."""
 
-    def __init__(self, folder: Path, scrape_seconds: float = 1.0) -> None:
-        self.folder, self.scrape_seconds = folder, scrape_seconds
+    def __init__(
+        self, folder: Path, monitors: Mapping[str, Manifest], rules: Path = RULES, scrape_seconds: float = 1.0
+    ) -> None:
+        self.folder, self.monitors, self.rules, self.scrape_seconds = folder, monitors, rules, scrape_seconds
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
@@ -70,17 +73,11 @@ class Prometheus:
         groups = (await self._http.get("/api/v1/rules", params={"type": "alert"})).json()["data"]["groups"]
         return {rule["name"] for group in groups for rule in group["rules"]}
 
-    async def follow(self, fleet: Fleet) -> None:
-        """Tells Prometheus of pods that come and go, for ever."""
-        while True:
-            self.tell(fleet)
-            await asyncio.sleep(TARGETS_SECONDS)
-
-    def tell(self, fleet: Fleet) -> None:
-        for name, targets in (("pods", fleet.pod_targets), ("operator", fleet.operator_targets)):
-            new = self.folder / f"{name}.new"
-            new.write_text(json.dumps(targets))
-            new.replace(self.folder / f"{name}.json")
+    def tell(self, name: str, targets: Sequence[Target]) -> None:
+        """Whom a PodMonitor selects now."""
+        new = self.folder / f"{name}.new"
+        new.write_text(json.dumps(targets))
+        new.replace(self.folder / f"{name}.json")
 
     async def _ask(self, what: str, **parameters: Any) -> list[dict[str, Any]]:
         answer = (await self._http.post(f"/api/v1/{what}", content=urlencode(parameters), headers=FORM)).json()
@@ -97,11 +94,11 @@ class Prometheus:
 
     def _configuration(self) -> dict[str, Any]:
         every = f"{round(self.scrape_seconds * 1000)}ms"
-        pods, operator = monitors()
+        jobs = [job for name, monitor in self.monitors.items() for job in self._jobs(name, monitor)]
         return {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
-            "rule_files": [str(RULES)],
-            "scrape_configs": [*self._jobs("pods", pods), *self._jobs("operator", operator)],
+            "rule_files": [str(self.rules)],
+            "scrape_configs": jobs,
         }
 
     def _jobs(self, name: str, monitor: Manifest) -> Iterator[dict[str, Any]]:
@@ -130,13 +127,26 @@ def values(found: Sequence[dict[str, Any]]) -> list[float]:
     return [number for number in numbers if number == number]
 
 
+async def _follow(prometheus: Prometheus, fleet: Fleet) -> None:
+    """Tells Prometheus of pods that come and go, for ever."""
+    while True:
+        _tell(prometheus, fleet)
+        await asyncio.sleep(TARGETS_SECONDS)
+
+
+def _tell(prometheus: Prometheus, fleet: Fleet) -> None:
+    prometheus.tell("pods", fleet.pod_targets)
+    prometheus.tell("operator", fleet.operator_targets)
+
+
 @contextlib.asynccontextmanager
 async def watching(fleet: Fleet, folder: Path, scrape_seconds: float = 1.0) -> AsyncIterator[Prometheus]:
     """A Prometheus that follows the fleet; it is gone at the end."""
-    prometheus = Prometheus(folder, scrape_seconds)
-    prometheus.tell(fleet)
+    pods, operator = monitors()
+    prometheus = Prometheus(folder, {"pods": pods, "operator": operator}, scrape_seconds=scrape_seconds)
+    _tell(prometheus, fleet)
     await prometheus.start()
-    following = asyncio.ensure_future(prometheus.follow(fleet))
+    following = asyncio.ensure_future(_follow(prometheus, fleet))
     try:
         yield prometheus
     finally:

@@ -1,9 +1,7 @@
 """A real Prometheus scrapes a live fleet, and every panel has something to show."""
 
 import json
-from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
 import pytest
 
@@ -13,29 +11,11 @@ from tests.monitoring.fleet import NAME, NAMESPACE, OPERATORS, Fleet
 from tests.monitoring.names import filled
 from tests.monitoring.prometheus import Prometheus, values
 from tests.monitoring.rules import alerts, rules
+from tests.monitoring.shown import CALM, Shown, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-CALM = {
-    "autoscaler: Rounds that ended early, by reason",
-    "rollouts: Streams on draining pods",
-}
-"""What shows nothing while all is well; Prometheus understands it all the same."""
-
-
-class Shown(NamedTuple):
-    panel: str
-    exprs: list[str]
-
-
-def shown() -> Iterator[Shown]:
-    for dashboard in DASHBOARDS:
-        for panel in json.loads(text_of(dashboard))["panels"]:
-            if panel["type"] != "row":
-                yield Shown(f"{dashboard.name}: {panel['title']}", [target["expr"] for target in panel["targets"]])
-
-
-SHOWN = list(shown())
+SHOWN = [one for dashboard in DASHBOARDS for one in shown(dashboard.name, json.loads(text_of(dashboard)))]
 
 
 async def test_pods_and_operator_bear_the_labels_that_queries_join_by(fleet: Fleet, prometheus: Prometheus) -> None:
