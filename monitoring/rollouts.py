@@ -7,10 +7,14 @@ from monitoring.service import BY_POD, per_second
 GLANCE = Row(
     "At a glance",
     (
-        stat("Draining pods", "Pods that close their streams and take no new ones.", f"sum(ssecast_draining{{{POD}}})"),
+        stat(
+            "Draining pods",
+            "Pods that take no new streams, and close those they have, at once or after a while.",
+            f"sum(ssecast_draining{{{POD}}})",
+        ),
         stat(
             "Streams to move",
-            "Streams on draining pods: their clients reconnect within the window.",
+            "Streams on draining pods: those that do not end by themselves first reconnect within the window.",
             f"sum(ssecast_streams{{{POD}}} * ssecast_draining{{{POD}}})",
         ),
         stat("Yet to shed", "Streams that sheds have yet to close.", f"sum(ssecast_shedding_streams{{{POD}}})"),

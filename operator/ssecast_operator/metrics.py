@@ -46,7 +46,9 @@ class Metrics:
         self.rollout_stuck = self._gauge(
             "rollout_stuck", "Whether the Deployment says that its rollout does not go on (1) or not (0)."
         )
-        self.reconnects = self._gauge("planned_reconnects_per_second", "Of the drains and sheds that close streams now.")
+        self.reconnects = self._gauge(
+            "planned_reconnects_per_second", "Of the drains and sheds that close streams now."
+        )
         self.budget = self._gauge("reconnects_per_second_budget", "What may be planned per second.")
         self.decided_at = self._gauge("last_round_timestamp_seconds", "When the last round ended.")
         self.decisions = self._counter("decisions", "Decisions, by direction and reason.", *OF, "direction", "reason")

@@ -105,7 +105,11 @@ def advise(request: Request) -> str:
     if request.source:
         past = _past_of(_history(request.source, policy.spec, request.now))
     else:
-        (trace,) = _traces(request.traces[0], request.clients)
+        trace, *others = _traces(request.traces[0], request.clients)
+        if others:
+            raise InputError(
+                f"--trace {request.traces[0]} are {1 + len(others)} traces; expected is one to recommend from"
+            )
         past = Past(trace.name, np.array(trace.times), np.array(trace.clients))
     return recommend(past, policy.spec, policy.name).text
 

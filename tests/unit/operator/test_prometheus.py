@@ -177,6 +177,7 @@ def test_steps_are_so_long_that_prometheus_answers(days: float, step: int) -> No
         (["recommend"], "expected is one of --trace and --prometheus"),
         (["recommend", "--trace", "no.json"], "no.json cannot be read: No such file or directory"),
         (["recommend", "--trace", "storm"], "there is no trace 'storm'"),
+        (["recommend", "--trace", "all"], "--trace all are 9 traces; expected is one to recommend from"),
         (["recommend", "--prometheus", "http://127.0.0.1:1", "--broadcaster", "n"], "http://127.0.0.1:1 does not answer"),
     ],
 )  # fmt: skip
