@@ -1,12 +1,15 @@
 """The simulator's table: goals are judged by totals, and what a rival does better is said."""
 
+import re
 from dataclasses import replace
 
 import pytest
+import yaml
 
+from loadtest.bench.peers import ROOT
 from loadtest.simulator.goals import of, ratio, totals
 from loadtest.simulator.report import report
-from loadtest.simulator.variants import VARIANTS, draw, points, spec_of
+from loadtest.simulator.variants import GENTLE, VARIANTS, draw, points, spec_of
 from ssecast_operator.results import Figures
 from ssecast_operator.spec import Spec
 
@@ -61,6 +64,12 @@ def test_other_policies_stand_beside_the_shipped_one_by_the_seeds_that_both_have
     assert "over all traces, seed 1." in page
     (axes,) = draw([shipped, variant]).axes
     assert {text.get_text().strip() for text in axes.texts} == {"shipped", "burst 0", "HPA"}
+
+
+def test_the_gentle_policy_is_the_one_that_the_page_shows() -> None:
+    page = (ROOT / "docs" / "simulate.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.+?)```", page, re.S)
+    assert yaml.safe_load(block)["spec"] == GENTLE
 
 
 def test_without_other_policies_there_is_no_word_about_them() -> None:
