@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssecast_operator.simulation import Run, Scaler, Series
 from ssecast_operator.spec import Spec
-from ssecast_operator.traces import Incident, Kind, Trace, TraceError, checked
+from ssecast_operator.traces import CLIENTS_MAX, Incident, Kind, Trace, TraceError, checked
 
 Floats = NDArray[np.float64]
 Points = dict[float, float]
@@ -108,7 +108,7 @@ def history_of(name: str, answers: Mapping[str, Points]) -> History:
     streams = answers[STREAMS]
     times = sorted(streams)
     began = times[0] if times else 0.0
-    checked([(_time(at), at - began) for at in times], name)
+    checked([at - began for at in times], name, lambda place: _time(times[place]))
     columns = {each: np.array([answers.get(each, {}).get(at, 0.0) for at in times]) for each in QUERIES}
     return History(name, began, np.array(times) - began, columns)
 
@@ -190,12 +190,12 @@ def read_range(text: str, file: str) -> Trace:
         _check_series(series, number, text, file)
     clients = points_of(data["result"])
     times = sorted(clients)
-    checked([(f"line {_line_of(at, text)}", at - times[0]) for at in times], file)
+    checked([at - times[0] for at in times], file, lambda place: f"line {_line_of(times[place], text)}")
     found = Trace(file, tuple(at - times[0] for at in times), tuple(clients[at] for at in times))
     for at, count in zip(times, found.clients, strict=True):
-        if count < 0:
+        if not 0 <= count <= CLIENTS_MAX:
             raise TraceError(
-                f"{file}, line {_line_of(at, text)}: a value is {count:g}; expected are clients, not negative"
+                f"{file}, line {_line_of(at, text)}: a value is {count:g}; expected are clients, from 0 to {CLIENTS_MAX:,}"
             )
     return found
 
@@ -206,7 +206,9 @@ def _check_series(series: Any, number: int, text: str, file: str) -> None:
     for pair in series["values"]:
         try:
             at, value = pair
-            float(at), float(value)
+            if not isfinite(float(at)) or isinstance(at, str):
+                raise ValueError(f"{at} is no time")
+            float(value)
         except (TypeError, ValueError):
             line = _line_of(pair[0], text) if isinstance(pair, list) and pair else 1
             raise TraceError(

@@ -140,7 +140,10 @@ WANTED = "expected is an answer of Prometheus' query_range, with resultType matr
         (matrix(series(1, "many")), 'past.json, line 1: [60, "many"] is no point of series 0; expected is [time, value]'),
         (matrix({"values": [[1]]}), "past.json, line 1: [1] is no point of series 0; expected is [time, value]"),
         (matrix({"values": [7]}), "past.json, line 1: 7 is no point of series 0; expected is [time, value]"),
-        (matrix(series(1, -5)), "past.json, line 1: a value is -5; expected are clients, not negative"),
+        (matrix(series(1, -5)), "past.json, line 1: a value is -5; expected are clients, from 0 to 1,000,000,000"),
+        (matrix(series(1, 2e9)), "past.json, line 1: a value is 2e+09; expected are clients, from 0 to 1,000,000,000"),
+        (matrix({"values": [[float("nan"), "1"]]}), 'past.json, line 1: [NaN, "1"] is no point of series 0; expected is [time, value]'),
+        (matrix({"values": [["1", "1"]]}), 'past.json, line 1: ["1", "1"] is no point of series 0; expected is [time, value]'),
         (
             matrix(series(1, 2, 3), series(4, since=9000)),
             "past.json, line 1: 8880 s lie between this row and the one before, a gap; expected are steps of about 60 s",
