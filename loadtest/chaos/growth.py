@@ -1,5 +1,7 @@
 """What a pod holds more after a long life than at its beginning: memory and descriptors, out of its samples. Pure.
 
+Of the life with faults it is told, and not judged: see `treadmill`, whose rounds are judged here.
+
 The slope is Theil's and Sen's (P. K. Sen, 1968): the median of the slopes between all pairs of samples. One step, as when
 all streams come to one pod for the first time, is in less than half of the pairs, and so is whatever came and went.
 """
@@ -67,6 +69,11 @@ def growth(samples: Sequence[Sample]) -> Growth | None:
     )
 
 
+def kept_per_stream(rounds: Sequence[int], streams: int) -> float | None:
+    """Bytes that each of so many streams in a round let the pod grow by; rounds: its bytes after each. None without rounds."""
+    return _slope(list(enumerate(rounds))) / streams if len(rounds) > 1 else None
+
+
 def _slope(points: Sequence[tuple[int, int]]) -> float:
-    """Per millisecond."""
+    """Per unit of the first number of each point."""
     return statistics.median((after - before) / (then - at) for (at, before), (then, after) in combinations(points, 2))

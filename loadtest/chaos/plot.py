@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtest.chaos.faults import ORDERLY, SUDDEN
-from loadtest.chaos.figures import OLDEST, Figures
-from loadtest.chaos.session import Outcome
+from loadtest.chaos.figures import Figures
+from loadtest.chaos.session import OLDEST, Outcome
 
 mpl.rcParams["svg.hashsalt"] = "ssecast"  # the same measurements make the same file
 

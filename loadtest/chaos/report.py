@@ -8,13 +8,14 @@ from typing import Any
 
 from loadtest.chaos.effects import SIGNS
 from loadtest.chaos.faults import ORDERLY, SUDDEN
-from loadtest.chaos.figures import MUST_BE_ZERO, OLDEST, Figures, spread
+from loadtest.chaos.figures import MUST_BE_ZERO, Figures, spread
 from loadtest.chaos.plan import WHAT
 from loadtest.chaos.plot import draw
 from loadtest.chaos.pods import Sample
 from loadtest.chaos.proxy import LEFT_OUT
-from loadtest.chaos.session import Outcome, PodWeight
+from loadtest.chaos.session import OLDEST, Outcome, PodWeight
 from loadtest.chaos.traffic import KINDS
+from loadtest.chaos.treadmill import ROUNDS, STREAMS
 
 HOW = """What it is and how it is judged: [loadtest/README.md](../../README.md#chaos). Everything ran on one machine, on loopback."""
 SAMPLES_SHOWN = 120
@@ -154,7 +155,9 @@ def _pods(outcome: Outcome, found: Figures) -> Iterator[str]:
         yield f"Pod {OLDEST} was not ended after the first blackout. In the {found.growth.seconds:.0f} s of its life its memory"
         yield f"beside the log grew by **{found.growth.rss / 2**20:.1f} MiB** by the median of the slopes between all samples"
         yield f"({found.growth.rss_per_minute / 2**20:.2f} MiB per minute; the log by {found.growth.kept / 2**20:.1f} MiB), and its open files beside its streams by"
-        yield f"**{found.growth.files}**. The plot shows the memory over time.\n"
+        yield f"**{found.growth.files}**. The plot shows the memory over time: a pod keeps the highest that it ever needed.\n"
+    if found.kept is not None:
+        yield f"At the end, alone, it was given {ROUNDS} times the same {STREAMS} streams: of each it kept **{found.kept:.0f} bytes**.\n"
     yield "At rest, before the first client, between the parts with all clients, and after the last one was gone. Files are those"
     yield "beside one for each stream.\n"
     yield "| pod | when | streams | open files | memory |\n| ---: | --- | ---: | ---: | ---: |"

@@ -19,7 +19,11 @@ from loadtest.chaos.pods import Pod, Sample
 from loadtest.chaos.publisher import clocks_ms, now_ms
 from loadtest.chaos.stage import SETTLE_SECONDS, Options, Stage, staged
 from loadtest.chaos.traffic import crowd
+from loadtest.chaos.treadmill import tread
 from loadtest.chaos.truth import Truth
+
+OLDEST = 0
+"""The pod that no fault ends after the first one."""
 
 GAPS_SECONDS, ROLLOUT_SECONDS = 35.0, 6.0
 """What one round of the second part takes, about, and new settings before it beside the shed that follows them."""
@@ -83,6 +87,10 @@ class Outcome:
     attempts: int = 0
     unsettled: int = 0
     """Clients that had not come to the stream's head at the end of a part."""
+    trodden: list[int] = field(default_factory=list)
+    """Bytes of the oldest pod after each round on the treadmill."""
+    trouble: str = ""
+    """What kept it from that."""
 
 
 def planned(options: Options, *, proxy: bool) -> tuple[list[Fault], list[Fault]]:
@@ -138,6 +146,11 @@ async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
     outcome.ended = now_ms()
     stage.truth.clocks.append(clocks_ms())
     outcome.weights["after"] = await _weigh(stage, outcome.weights["before"], empty=True)
+    try:
+        outcome.trodden = await tread(stage.pods[OLDEST])
+    except OSError as wrong:
+        outcome.trouble = f"pod {OLDEST} could not be looked at for leaks: {str(wrong) or type(wrong).__name__}"
+        tell(outcome.trouble)
 
 
 async def _happen_at_their_times(stage: Stage, outcome: Outcome, plan: list[Fault], tell: Tell) -> None:

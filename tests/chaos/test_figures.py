@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.chaos.effects import KILLED, Look
-from loadtest.chaos.figures import MUST_BE_ZERO, OLDEST, Figures, figures
+from loadtest.chaos.figures import LEAKED_BYTES, MUST_BE_ZERO, Figures, figures
 from loadtest.chaos.plan import Fault
 from loadtest.chaos.pods import Sample
 from loadtest.chaos.report import page, verdict
-from loadtest.chaos.session import Happened, Outcome, PodWeight
+from loadtest.chaos.session import OLDEST, Happened, Outcome, PodWeight
 from loadtest.chaos.stage import Options
 from loadtest.chaos.traffic import subject_of
+from loadtest.chaos.treadmill import STREAMS
 from loadtest.chaos.truth import Era, Span, Stored, Truth
 
 EVENTS, STEP_MS = 100, 1000
@@ -40,7 +41,9 @@ class Run:
     happened: list[Happened] = field(default_factory=lambda: [KILL])
     killed: int = 7
     reconnects: list[int] = field(default_factory=list)
-    memory: float = 0.0
+    kept: int = 20
+    """Bytes of each stream on the treadmill."""
+    trouble: str = ""
     files: int = 20
 
     def found(self, folder: Path) -> Figures:
@@ -55,7 +58,7 @@ class Run:
         file.write_text("\n".join(lines) + "\n")
         weights = [PodWeight(pod, 0, 20, 80 * MIB) for pod in range(2)]
         after = [PodWeight(pod, 0, self.files, 80 * MIB) for pod in range(2)]
-        samples = [Sample(at * 1000, 1, 10, round((80 + self.memory * at) * MIB), 30) for at in range(120)]
+        samples = [Sample(at * 1000, 1, 10, 80 * MIB, 30) for at in range(120)]
         history = [Look(0, Counter()), Look(21_000, Counter({KILLED: self.killed})), Look(60_000, Counter())]
         return Outcome(
             OPTIONS,
@@ -68,6 +71,8 @@ class Run:
             weights={"before": weights, "between": weights, "after": after},
             samples=[samples, samples],
             histories=[[], history[:2]],
+            trodden=[80 * MIB + self.kept * STREAMS * at for at in range(18)],
+            trouble=self.trouble,
         )
 
 
@@ -134,8 +139,9 @@ def test_a_time_that_is_not_that_of_the_storage_is_wrong(tmp_path: Path) -> None
     assert wrong(Run(stored=40), tmp_path) == {"wrong_times": 3}
 
 
-def test_a_pod_that_grows_or_keeps_files_is_wrong(tmp_path: Path) -> None:
-    assert wrong(Run(memory=0.2), tmp_path) == {"pods_grown": 1}
+def test_a_pod_that_keeps_memory_or_files_is_wrong(tmp_path: Path) -> None:
+    assert wrong(Run(kept=LEAKED_BYTES), tmp_path) == {"pods_leaked": 1}
+    assert wrong(Run(trouble="it took no stream"), tmp_path) == {"not_carried_out": 1}
     assert wrong(Run(files=21), tmp_path) == {"files_leaked": 2}
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from loadtest.chaos.figures import GROWTH_BYTES
-from loadtest.chaos.growth import LEAST, WARM_MS, growth
+from loadtest.chaos.growth import LEAST, WARM_MS, growth, kept_per_stream
 from loadtest.chaos.pods import Sample
 
 MIB = 2**20
+GROWTH_BYTES = 8 * MIB
 SECONDS = 120
 
 
@@ -66,3 +66,9 @@ def test_of_a_short_life_and_of_a_pod_that_did_not_answer_nothing_is_said() -> N
     assert growth(life(lambda _: 80)[: WARM_MS // 1000 + LEAST - 1]) is None
     assert growth([]) is None
     assert growth([Sample(second * 1000, 1, -1, 80 * MIB, 30) for second in range(SECONDS)]) is None
+
+
+def test_of_rounds_that_need_the_same_only_what_stays_counts() -> None:
+    assert kept_per_stream([80 * MIB + 4096 * (at % 3) for at in range(18)], 400) == 0
+    assert kept_per_stream([80 * MIB + 2048 * 400 * at for at in range(18)], 400) == 2048
+    assert kept_per_stream([], 400) is None
