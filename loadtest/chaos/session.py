@@ -19,7 +19,7 @@ from loadtest.chaos.pods import Pod, Sample
 from loadtest.chaos.publisher import clocks_ms, now_ms
 from loadtest.chaos.stage import SETTLE_SECONDS, Options, Stage, staged
 from loadtest.chaos.traffic import crowd
-from loadtest.chaos.treadmill import tread
+from loadtest.chaos.treadmill import STREAMS, tread
 from loadtest.chaos.truth import Truth
 
 OLDEST = 0
@@ -146,9 +146,12 @@ async def _play(stage: Stage, outcome: Outcome, tell: Tell) -> None:
     outcome.ended = now_ms()
     stage.truth.clocks.append(clocks_ms())
     outcome.weights["after"] = await _weigh(stage, outcome.weights["before"], empty=True)
+    oldest = stage.pods[OLDEST]
     try:
-        outcome.trodden = await tread(stage.pods[OLDEST])
-    except OSError as wrong:
+        if int(str(oldest.settings["max_streams"])) < STREAMS:
+            await oldest.change(max_streams=STREAMS)
+        outcome.trodden = await tread(oldest)
+    except (OSError, RuntimeError) as wrong:
         outcome.trouble = f"pod {OLDEST} could not be looked at for leaks: {str(wrong) or type(wrong).__name__}"
         tell(outcome.trouble)
 
