@@ -17,7 +17,7 @@ export UV_BUILD_CONSTRAINT  := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench fuzz chaos soak images kind fleet scale simulator crd chart k8s dashboards dashboard-pictures cast check format-check lint types imports layout scripts workflows \
+.PHONY: help install demo test bench fuzz chaos soak images kind fleet replay scale simulator crd chart k8s dashboards dashboard-pictures cast check format-check lint types imports layout scripts workflows \
 	release-image release-chart release-notes format constraints clean
 
 help: ## list the commands
@@ -66,10 +66,13 @@ kind: ## a Kubernetes cluster made by kind, with the images in it
 fleet: install ## a fleet on the cluster of KUBECONFIG grows and shrinks under real streams: make fleet ARGS="--streams 3200"
 	@$(BIN)/python -m loadtest.fleet $(ARGS)
 
+replay: install ## a kick-off on the cluster of KUBECONFIG, and what the simulator says of the same: make replay ARGS="--streams 3200"
+	@$(BIN)/python -m loadtest.replay $(ARGS)
+
 scale: install ## what a thousand pods cost the operator, on the cluster of KUBECONFIG: make scale ARGS="--pods 100"
 	@$(BIN)/python -m loadtest.scale $(ARGS)
 
-simulator: install ## the shipped policy over all built-in traces, beside an HPA and Knative's rule: make simulator ARGS="--seeds 1"
+simulator: install ## the shipped policy over all built-in traces, beside rivals and other policies: make simulator ARGS="--seeds 1 --variants 0"
 	@$(BIN)/python -m loadtest.simulator $(ARGS)
 
 dashboards: install ## make the chart's Grafana dashboards anew, from monitoring/

@@ -105,7 +105,7 @@ DECISIONS = Row(
         ),
         panel(
             "Reconnects against the budget",
-            "budget: what may be planned, four fifths of maxReconnectsPerSecond. planned: drains and sheds ordered now. "
+            "budget: what may be planned, four fifths of maxReconnectsPerSecond. planned: drains and sheds under way. "
             "opened: what really came, new clients included.",
             (f"sum({of('reconnects_per_second_budget')})", "budget"),
             (f"sum({of('planned_reconnects_per_second')})", "planned"),

@@ -7,10 +7,14 @@ from monitoring.service import BY_POD, per_second
 GLANCE = Row(
     "At a glance",
     (
-        stat("Draining pods", "Pods that close their streams and take no new ones.", f"sum(ssecast_draining{{{POD}}})"),
+        stat(
+            "Draining pods",
+            "Pods that take no new streams, and close those they have, at once or after a while.",
+            f"sum(ssecast_draining{{{POD}}})",
+        ),
         stat(
             "Streams to move",
-            "Streams on draining pods: their clients reconnect within the window.",
+            "Streams on draining pods: those that do not end by themselves first reconnect within the window.",
             f"sum(ssecast_streams{{{POD}}} * ssecast_draining{{{POD}}})",
         ),
         stat("Yet to shed", "Streams that sheds have yet to close.", f"sum(ssecast_shedding_streams{{{POD}}})"),
@@ -74,7 +78,7 @@ RECONNECTS = Row(
     (
         panel(
             "Opened against the budget",
-            "limit: maxReconnectsPerSecond. planned: drains and sheds ordered now. opened: what really came.",
+            "limit: maxReconnectsPerSecond. planned: drains and sheds under way. opened: what really came.",
             (f"1.25 * sum({of('reconnects_per_second_budget')})", "limit"),
             (f"sum({of('planned_reconnects_per_second')})", "planned"),
             (f"sum(rate(ssecast_streams_opened_total{{{POD}}}[$__rate_interval]))", "opened"),

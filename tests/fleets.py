@@ -19,9 +19,10 @@ def spec_of(scaling: dict[str, Any] | None = None, **sections: Any) -> Spec:
     return Spec.model_validate({"scaling": scaling or {}, **sections})
 
 
-def budget(per_second: int = 500, limit: int = 10_000, window: int = 60, delay: int = 0) -> Budget:
+def budget(per_second: int = 500, limit: int = 10_000, window: int = 60, delay: int = 0, patience: int = 0) -> Budget:
     scaling = {"maxReconnectsPerSecond": per_second, "streamsPerPod": {"target": 1, "limit": limit}}
-    return budget_of(spec_of(scaling, drain={"windowSeconds": window, "delaySeconds": delay}))
+    drain = {"windowSeconds": window, "delaySeconds": delay, "patienceSeconds": patience}
+    return budget_of(spec_of(scaling, drain=drain))
 
 
 def pod(name: str = "pod-0", streams: int | None = 0, **fields: Any) -> Pod:

@@ -53,6 +53,10 @@ class Clients:
         """Resets some open streams; returns how many."""
         return int((await self._ask("reset", "done", {"n": count, "seed": seed}))["count"])
 
+    async def leave(self, count: int, seed: int) -> int:
+        """Some open streams are closed by their clients, for good; returns how many."""
+        return int((await self._ask("leave", "done", {"n": count, "seed": seed}))["count"])
+
     async def report(self, epoch: str = "", seq: int = 0, *, exactly: bool = False) -> dict[str, Any]:
         """How many are open; `behind`: have not come to this position, or do not stand exactly there."""
         values = {"epoch": epoch, "seq": seq, "exact": int(exactly)} if epoch else {}

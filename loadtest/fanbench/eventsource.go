@@ -58,6 +58,7 @@ type eventsource struct {
 //	open name= n= path= format= rate= rcvbuf= inflight=    answers opened when all of them have a position
 //	stall n= seconds= seed=                              some open streams read nothing for a while
 //	reset n= seed=                                       some open streams are reset, and come back
+//	leave n= seed=                                       some open streams are closed, and do not come back
 //	report epoch= seq= exact=                            how many are open, and how many have not come to that position
 //	close                                                ends all of them, and the file
 func runEventSource(args []string) error {
@@ -221,6 +222,12 @@ func (e *eventsource) carryOut(order command) {
 			e.shut(s)
 			e.ledger.line(s, 'e', now(), "own-reset")
 			e.comeBack(s)
+		})
+	case "leave":
+		e.some(order, func(s *source) {
+			e.shut(s)
+			e.ledger.line(s, 'e', now(), "own-leave")
+			s.state = unopened
 		})
 	case "report":
 		e.report("report", order.text("epoch", ""), order.number("seq", 0), order.number("exact", 0) == 1)

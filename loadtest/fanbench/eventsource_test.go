@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 type answer struct {
 	head, body string
 	reset      bool
+	stay       bool // until the source goes
 }
 
 const (
@@ -48,6 +50,9 @@ func serve(t *testing.T, listener net.Listener, script ...answer) <-chan string 
 			if each.reset {
 				time.Sleep(50 * time.Millisecond) // a reset at once would take back what was just sent
 				conn.(*net.TCPConn).SetLinger(0)
+			}
+			if each.stay {
+				io.Copy(io.Discard, conn)
 			}
 			conn.Close()
 		}
@@ -190,6 +195,21 @@ func TestAnyAnswerButAnEventStreamEndsASourceForGood(t *testing.T) {
 		if len(r.timers) != 0 || !strings.Contains(r.written(), "; f ") {
 			t.Errorf("%q: it goes on, or does not say so: %s", head, r.written())
 		}
+	}
+}
+
+func TestWhoLeavesDoesNotComeBack(t *testing.T) {
+	listener, port := listenAnywhere(t)
+	serve(t, listener, answer{head: streamHead, body: "event: position\nid: e-1\ndata:\n\n", stay: true}, answer{head: streamHead})
+	r := openSources(t, port, "n=1")
+	r.until("the position", func() bool { return r.placed == 1 })
+	r.carryOut(parseCommand("leave n=1 seed=1"))
+	if r.open != 0 || len(r.timers) != 0 || !strings.HasSuffix(r.written(), "; e own-leave") {
+		t.Fatalf("it goes on, or does not say so: %s", r.written())
+	}
+	r.closeAll()
+	if strings.Count(r.written(), "; e ") != 1 || !strings.Contains(r.written(), "; s ") {
+		t.Fatalf("it ends twice, or its record does not: %s", r.written())
 	}
 }
 

@@ -88,7 +88,7 @@ def deployment(name: str, pod: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Policy:
-    """How the fleet is scaled. target_small: so many streams per pod want five pods; target_large: two."""
+    """How the fleet is scaled. target_small: so many streams per pod want five pods; target_large: two. patience: seconds."""
 
     budget: int = 200
     burst: int = 100
@@ -96,6 +96,7 @@ class Policy:
     target_small: int = 700
     target_large: int = 1900
     pods: tuple[int, int] = (2, 5)
+    patience: int = 10
 
 
 def broadcaster(policy: Policy) -> dict[str, Any]:
@@ -114,9 +115,9 @@ def broadcaster(policy: Policy) -> dict[str, Any]:
                 "burst": policy.burst,
                 "maxReconnectsPerSecond": policy.budget,
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 15}},
-                "rebalance": {"minPodAgeSeconds": 15},
+                "rebalance": {"minPodAgeSeconds": 15, "threshold": 0.1},
             },
-            "drain": {"delaySeconds": 5, "windowSeconds": 5},
+            "drain": {"delaySeconds": 5, "patienceSeconds": policy.patience, "windowSeconds": 5},
             "stream": {"retryMilliseconds": 500, "heartbeatSeconds": 5},
             "service": {"type": "NodePort"},
             "podTemplate": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}},

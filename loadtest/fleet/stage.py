@@ -30,10 +30,11 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The fleet at one time, milliseconds of the monotonic clock. replicas: of the Deployment."""
+    """The fleet at one time, milliseconds of the monotonic clock. replicas: of the Deployment; pods: that exist."""
 
     at: int
     replicas: int
+    pods: int
     ready: int
     desired: int
     streams: int
@@ -91,6 +92,7 @@ class Stage:
         return Look(
             at=now_ms(),
             replicas=int(spec.get("replicas", 0)),
+            pods=int(status.get("replicas", 0)),
             ready=int(status.get("readyReplicas", 0)),
             desired=int(scaler.get("desired", 0)),
             streams=int(status.get("streams", 0)),

@@ -206,7 +206,7 @@ def _broadcaster(name: str, pods: int) -> Body:
                 "rebalance": {"enabled": False},
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             },
-            "drain": {"delaySeconds": 0, "windowSeconds": 1},
+            "drain": {"delaySeconds": 0, "patienceSeconds": 0, "windowSeconds": 1},
             "podTemplate": {"nodeSelector": {f"{GROUP}/no-such-node": "here"}},
         },
     }

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from loadtest.bench.peers import ROOT
-from loadtest.simulator.goals import report
+from loadtest.simulator.report import report
+from loadtest.simulator.variants import VARIANTS, points, spec_of
+from loadtest.simulator.variants import draw as draw_variants
 from ssecast_operator.plots import draw, save
 from ssecast_operator.results import Figures, as_json, figures_of
 from ssecast_operator.simulation import Scaler, simulate
@@ -24,9 +26,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def table(
     clients: Annotated[int, typer.Option(help="Most clients at once.", min=1)] = 200_000,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 1.", min=1, max=100)] = 3,
+    variants: Annotated[int, typer.Option(help="Seeds for other policies than the shipped one.", min=0, max=100)] = 1,
     results: Annotated[Path | None, typer.Option(help="Folder; default: a new one in loadtest/results.")] = None,
 ) -> None:
-    """Run the shipped policy and its rivals over every built-in trace, and write README.md, results.json and pictures."""
+    """Run the shipped policy and its rivals over every built-in trace, and write README.md, results.json and pictures.
+
+    Then some other policies, to see what each of them trades for what.
+    """
     folder = results or RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-simulator"
     folder.mkdir(parents=True, exist_ok=True)
     found: list[Figures] = []
@@ -37,6 +43,13 @@ def table(
             if seed == 1:
                 save(draw(runs), folder / f"{name}.png")
         typer.echo(name)
+    for variant in VARIANTS if variants else ():
+        for name in BUILT_IN:
+            for seed in range(1, min(variants, seeds) + 1):
+                found.append(figures_of(simulate(built_in(name, clients), spec_of(variant), seed=seed), variant))
+        typer.echo(variant)
+    if variants:
+        save(draw_variants(points(found)), folder / "tradeoffs.png")
     (folder / "results.json").write_text(json.dumps(as_json(found), indent=1) + "\n")
     (folder / "README.md").write_text(report(found, clients))
     typer.echo(f"{folder}/README.md")

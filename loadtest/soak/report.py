@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loadtest.chaos.report import thinned
+from loadtest.chaos.growth import thinned
 from loadtest.soak.figures import Figures, Growth
 from loadtest.soak.k6 import THRESHOLDS_CROSSED
 from loadtest.soak.plot import draw
 from loadtest.soak.session import Outcome
 from loadtest.soak.slope import Slope
+
+SAMPLES_SHOWN = 120
+"""Of each pod."""
 
 HOW = """What it is and how it is judged: [loadtest/README.md](../../README.md#soak). Everything ran on one machine, on loopback."""
 
@@ -147,7 +150,7 @@ def _body(outcome: Outcome, found: Figures, machine: Mapping[str, str]) -> dict[
             for each in outcome.changes
         ],
         "samples": [
-            [{**asdict(each), "at": each.at - outcome.began} for each in thinned(samples)]
+            [{**asdict(each), "at": each.at - outcome.began} for each in thinned(samples, SAMPLES_SHOWN)]
             for samples in outcome.samples
         ],
     }

@@ -7,18 +7,39 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 
 from ssecast_operator.crd import rendered
 from ssecast_operator.explain import explain as explained
+from ssecast_operator.quantities import range_seconds
 from ssecast_operator.rights import rights
 
+if TYPE_CHECKING:
+    from ssecast_operator.prometheus import Source
+
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Prometheus = Annotated[str, typer.Option(help="Address of a Prometheus that scrapes the pods: its history is taken.")]
+Lasting = Annotated[str, typer.Option("--range", help="How far back, such as 7d, 36h or 90m.")]
+Name = Annotated[str, typer.Option(help="Name of the Broadcaster whose history is taken.")]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Its namespace, where several have one of that name.")
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        "--prometheus-token",
+        envvar="SSECAST_PROMETHEUS_TOKEN",
+        show_envvar=True,
+        help="Sent to Prometheus as a bearer; better by the environment.",
+    ),
+]
 
 app = typer.Typer(
     name="ssecast-operator",
@@ -149,7 +170,8 @@ def simulate(
     trace: Annotated[
         list[str] | None,
         typer.Option(
-            help="A built-in trace, all, or a CSV file with time,clients; may be repeated. Default: kick-off."
+            help="A built-in trace, all, a CSV file with time,clients, or a saved answer of Prometheus' query_range as JSON; "
+            "may be repeated. Default: kick-off."
         ),
     ] = None,
     clients: Annotated[int, typer.Option(help="Most clients at once in built-in traces.", min=1, max=10**9)] = 100_000,
@@ -168,8 +190,16 @@ def simulate(
         Path | None, typer.Option(help="Draw here, .png or .svg; {trace} and {seed} in the name are replaced.")
     ] = None,
     page: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page here.")] = None,
+    prometheus: Prometheus = "",
+    lasting: Lasting = "7d",
+    broadcaster: Name = "",
+    namespace: Namespace = "",
+    token: Token = "",
 ) -> None:
-    """Try a policy in virtual time, beside an HPA and Knative's rule at the same target."""
+    """Try a policy in virtual time, beside an HPA and Knative's rule at the same target.
+
+    With --prometheus it is tried on what really happened, and that stands beside it.
+    """
     try:
         from rich.console import Console
 
@@ -177,16 +207,16 @@ def simulate(
         from ssecast_operator.routing import Routing
         from ssecast_operator.world import Surroundings
     except ModuleNotFoundError as missing:
-        raise _failed(
-            f"simulate needs {missing.name}; install it with: pip install 'ssecast[operator,simulate]'"
-        ) from None
+        raise _not_installed("simulate", missing) from None
     if routing not in list(Routing):
         raise _failed(f"--routing is {routing!r}; it must be {', '.join(Routing)}")
     if file and compare:
         raise _failed("there are a file and --compare; expected is one of them")
     request = Request(
         files=compare or ((file,) if file else ()),
-        traces=tuple(trace or ("kick-off",)),
+        traces=tuple(trace or (() if prometheus else ("kick-off",))),
+        source=_source(prometheus, lasting, broadcaster, namespace, token),
+        now=time.time(),
         clients=clients,
         seeds=tuple(seed or (0,)),
         rivals=rivals,
@@ -201,6 +231,56 @@ def simulate(
         rehearse(request, Console())
     except InputError as wrong:
         raise _failed(str(wrong)) from None
+
+
+@app.command()
+def recommend(
+    file: Annotated[
+        Path | None, typer.Argument(help="The Broadcaster as it is, as YAML; default: one of which nothing is said.")
+    ] = None,
+    trace: Annotated[
+        str, typer.Option(help="A CSV file with time,clients, or a saved answer of Prometheus' query_range as JSON.")
+    ] = "",
+    prometheus: Prometheus = "",
+    lasting: Lasting = "7d",
+    broadcaster: Name = "",
+    namespace: Namespace = "",
+    token: Token = "",
+) -> None:
+    """Print target, limit, burst and budget that suit what happened, each with its reason, as YAML that simulate takes."""
+    try:
+        from ssecast_operator.rehearsal import InputError, Request, advise
+    except ModuleNotFoundError as missing:
+        raise _not_installed("recommend", missing) from None
+    if bool(trace) == bool(prometheus):
+        raise _failed("expected is one of --trace and --prometheus: what to recommend from")
+    source = _source(prometheus, lasting, broadcaster, namespace, token)
+    request = Request(files=(file,) if file else (), traces=(trace,), source=source, now=time.time())
+    try:
+        typer.echo(advise(request), nl=False)
+    except InputError as wrong:
+        raise _failed(str(wrong)) from None
+
+
+def _source(url: str, lasting: str, broadcaster: str, namespace: str, token: str) -> "Source | None":
+    """Whom to ask for a history, if anybody. numpy is needed for it."""
+    from ssecast_operator.history import Subject
+    from ssecast_operator.prometheus import Source
+
+    if not url:
+        if broadcaster or namespace:
+            raise _failed("there is a --broadcaster or a --namespace, and no --prometheus that is asked for it")
+        return None
+    if not broadcaster:
+        raise _failed("--prometheus needs --broadcaster, the name of the one whose history is wanted")
+    try:
+        return Source(url, range_seconds(lasting), Subject(broadcaster, namespace), token)
+    except ValueError as wrong:
+        raise _failed(f"--range is {wrong}") from None
+
+
+def _not_installed(command: str, missing: ModuleNotFoundError) -> typer.Exit:
+    return _failed(f"{command} needs {missing.name}; install it with: pip install 'ssecast[operator,simulate]'")
 
 
 def _labels(text: str) -> dict[str, str]:

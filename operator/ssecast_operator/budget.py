@@ -34,6 +34,8 @@ class Budget:
     window: float
     """`drain.windowSeconds`: no drain is faster, however few streams there are."""
     delay: float
+    patience: float
+    """`drain.patienceSeconds`: how long the streams of a victim may end by themselves before they are closed."""
     limit: int
     """Streams of a full pod."""
     retry: float
@@ -93,6 +95,7 @@ def budget_of(spec: Spec) -> Budget:
         per_second=scaling.max_reconnects_per_second * PLANNED_PERCENT / 100,
         window=float(spec.drain.window_seconds),
         delay=float(spec.drain.delay_seconds),
+        patience=float(spec.drain.patience_seconds),
         limit=scaling.streams_per_pod.limit,
         retry=spec.stream.retry_milliseconds / 1000,
     )

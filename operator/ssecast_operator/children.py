@@ -41,15 +41,20 @@ class Surroundings(NamedTuple):
     labels: Mapping[str, str]
 
 
-def children(broadcaster: Broadcaster, surroundings: Surroundings, replicas: int) -> tuple[Manifest, ...]:
-    """All of them but the Secret, in the order in which they are made. replicas: as many pods as the Deployment has."""
+def children(
+    broadcaster: Broadcaster, surroundings: Surroundings, replicas: int, drained: int = 0
+) -> tuple[Manifest, ...]:
+    """All of them but the Secret, in the order in which they are made. replicas: as many pods as the Deployment has.
+
+    drained: how many of them are drained to be removed.
+    """
     settings = settings_for(broadcaster)
     made = [
         _service_account(broadcaster),
         _config_map(broadcaster, settings),
         _service(broadcaster),
         _admin_service(broadcaster),
-        _disruption_budget(broadcaster),
+        _disruption_budget(broadcaster, drained),
         _deployment(broadcaster, surroundings, settings, replicas),
     ]
     if broadcaster.spec.network_policy.enabled:
@@ -135,11 +140,14 @@ def _admin_service(broadcaster: Broadcaster) -> Manifest:
     }
 
 
-def _disruption_budget(broadcaster: Broadcaster) -> Manifest:
-    """One eviction at a time: each one is a pod's worth of reconnects."""
+def _disruption_budget(broadcaster: Broadcaster, drained: int) -> Manifest:
+    """One eviction at a time: each one is a pod's worth of reconnects.
+
+    Pods that are drained are not ready, by our own doing: without room for them no node could be drained meanwhile.
+    """
     return _object(broadcaster, "policy/v1", "PodDisruptionBudget", broadcaster.name) | {
         "spec": {
-            "maxUnavailable": 1,
+            "maxUnavailable": 1 + drained,
             "selector": {"matchLabels": selector(broadcaster.name)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         }

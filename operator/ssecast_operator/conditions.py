@@ -141,7 +141,7 @@ def _reconciled(seen: Round) -> dict[str, Any]:
 
 def _available(seen: Round) -> dict[str, Any]:
     ready = sum(pod.ready for pod in seen.fleet.pods) if seen.fleet else 0
-    wanted = seen.fleet.replicas if seen.fleet else 0
+    wanted = seen.fleet.kept if seen.fleet else 0
     troubles = troubles_of(seen.pods)
     if ready:
         reason = "AllPodsReady" if ready >= wanted else "SomePodsReady"

@@ -117,6 +117,13 @@ def pods_of(bodies: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample]) 
     return tuple(pod for pod in found if pod is not None)
 
 
+def marked_among(bodies: Iterable[Mapping[str, Any]]) -> int:
+    """How many pods of the API are drained to be removed, and have not been yet."""
+    metadata = (body["metadata"] for body in bodies)
+    staying = (each.get("annotations") or {} for each in metadata if not each.get("deletionTimestamp"))
+    return sum(instant(annotations.get(DRAIN_DEADLINE)) is not None for annotations in staying)
+
+
 def _ready_since(condition: Mapping[str, Any] | None) -> float | None:
     if condition is None or condition.get("status") != "True":
         return None

@@ -1,13 +1,14 @@
 """What Prometheus is told of the operator."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ssecast_operator.actions import Action, Drain, SetReplicas, Shed
+from ssecast_operator.actions import Action, Drain, Mark, SetReplicas, Shed
 from ssecast_operator.decision import Decision
-from ssecast_operator.rebalance import Rebalancing
+from ssecast_operator.rebalance import Balance, Rebalancing
 from ssecast_operator.store import Key
 from ssecast_operator.victims import Plan
 
@@ -16,12 +17,21 @@ PREFIX = "ssecast_operator_"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 
 
+class Closing(NamedTuple):
+    """Streams that are to be closed between two times, so many per second."""
+
+    since: float
+    until: float
+    per_second: float
+
+
 class Metrics:
     """Gauges per Broadcaster are those of its last round; they go when it goes."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._gauges: list[Gauge] = []
+        self._closings: dict[Key, list[Closing]] = {}
         self.desired = self._gauge("desired_pods", "Pods that were decided on.")
         self.current = self._gauge("current_pods", "Pods that were meant to stay until then.")
         self.demand = self._gauge("demand_streams", "Streams that want a place, by where they are.", "where")
@@ -36,7 +46,9 @@ class Metrics:
         self.rollout_stuck = self._gauge(
             "rollout_stuck", "Whether the Deployment says that its rollout does not go on (1) or not (0)."
         )
-        self.reconnects = self._gauge("planned_reconnects_per_second", "Of the drains and sheds ordered now.")
+        self.reconnects = self._gauge(
+            "planned_reconnects_per_second", "Of the drains and sheds that close streams now."
+        )
         self.budget = self._gauge("reconnects_per_second_budget", "What may be planned per second.")
         self.decided_at = self._gauge("last_round_timestamp_seconds", "When the last round ended.")
         self.decisions = self._counter("decisions", "Decisions, by direction and reason.", *OF, "direction", "reason")
@@ -81,12 +93,16 @@ class Metrics:
         self._one_of(self.phase, key, [plan.phase.value])
         way = "up" if decision.replicas > decision.base else "down" if decision.replicas < decision.base else "none"
         self.decisions.labels(*of, way, decision.reason.value).inc()
-        ordered = [action for action in (*plan.actions, *rebalancing.actions) if isinstance(action, Drain | Shed)]
-        if ordered:
-            self.reconnects.labels(*of).set(_per_second(ordered, decision))
-        elif not census.leaving and rebalancing.state.value != "Moving":
-            self.reconnects.labels(*of).set(0)
+        self.reconnects.labels(*of).set(self._reconnects(key, decision, plan, rebalancing))
         self.decided_at.labels(*of).set(time.time())
+
+    def _reconnects(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing) -> float:
+        """Per second, by what was ordered in this round and earlier ones: a drain closes nobody before its delay is over."""
+        known = [each for each in self._closings.get(key, ()) if each.until > decision.at]
+        if not decision.census.leaving and rebalancing.state is not Balance.MOVING:
+            known = []  # called off
+        self._closings[key] = [*known, *_closings((*plan.actions, *rebalancing.actions), decision)]
+        return sum(each.per_second for each in self._closings[key] if each.since <= decision.at)
 
     def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
         """How the Deployment's rollout stands in this round."""
@@ -101,6 +117,7 @@ class Metrics:
 
     def forget(self, key: Key) -> None:
         """The Broadcaster is gone."""
+        self._closings.pop(key, None)
         for gauge in self._gauges:
             for labels in _labels_of(gauge, key):
                 gauge.remove(*labels)
@@ -129,9 +146,13 @@ def _matching(gauge: Gauge, key: Key) -> Iterator[tuple[str, ...]]:
                 yield tuple(sample.labels[name] for name in names)
 
 
-def _per_second(ordered: list[Drain | Shed], decision: Decision) -> float:
-    sheds = sum(action.count / action.window for action in ordered if isinstance(action, Shed) and action.window)
-    drains: list[float] = [action.window for action in ordered if isinstance(action, Drain)]
-    leaving = decision.demand.leaving or decision.census.streams * len(drains) / max(1, decision.census.pods)
-    window = max(drains, default=0.0)
-    return sheds + (leaving / window if window else 0.0)
+def _closings(actions: Iterable[Action], decision: Decision) -> Iterator[Closing]:
+    """What is ordered in a round. Victims are taken to have as many streams as others."""
+    at, census, ordered = decision.at, decision.census, list(actions)
+    for shed in (action for action in ordered if isinstance(action, Shed) and action.window):
+        yield Closing(at, at + shed.window, shed.count / shed.window)
+    drains = [action for action in ordered if isinstance(action, Drain) and action.window]
+    begun = any(isinstance(action, Mark) for action in ordered)
+    streams = census.streams / max(1, census.pods) if begun else decision.demand.leaving / max(1, len(drains))
+    for drain in drains:
+        yield Closing(at + drain.delay, at + drain.delay + drain.window, streams / drain.window)

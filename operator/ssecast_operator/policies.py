@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ssecast_operator.broadcaster import KIND, sentence_of
+from ssecast_operator.broadcaster import KIND, Pause, pause_of, sentence_of
 from ssecast_operator.budget import budget_of
 from ssecast_operator.crd import Schema, structural
+from ssecast_operator.decide import RUNNING
 from ssecast_operator.spec import RESERVED_ENV, Spec
 
 Path = tuple[str | int, ...]
@@ -26,10 +27,11 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A spec and what it is called."""
+    """A spec, what it is called, and which ways annotations bar."""
 
     name: str
     spec: Spec
+    pause: Pause = RUNNING
 
 
 def read_policy(text: str, file: str) -> Policy:
@@ -42,7 +44,7 @@ def read_policy(text: str, file: str) -> Policy:
         raise PolicyError(f"{file}, line {line}: {wrong.problem}; expected is a {KIND} in YAML") from None
     for root, body in zip(roots, bodies, strict=True):
         if isinstance(body, Mapping) and body.get("kind") == KIND:
-            return Policy(_name(body, file), _checked(root, body, file))
+            return Policy(_name(body, file), _checked(root, body, file), _pause(root, body, file))
     raise PolicyError(f"{file}, line 1: there is no {KIND}; expected is an object with kind: {KIND}")
 
 
@@ -50,6 +52,19 @@ def _name(body: Mapping[str, Any], file: str) -> str:
     metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     return name if isinstance(name, str) else file
+
+
+def _pause(root: yaml.Node, body: Mapping[str, Any], file: str) -> Pause:
+    """Kubernetes takes text for an annotation and nothing else; a bare true is none."""
+    metadata = body.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    if not isinstance(annotations, Mapping):
+        return RUNNING
+    for name, value in annotations.items():
+        if not isinstance(value, str):
+            line = line_of(root, ("metadata", "annotations", name))
+            raise PolicyError(f"{file}, line {line}: the annotation {name} is {value!r}; expected is text, in quotes")
+    return pause_of(annotations)
 
 
 def _checked(root: yaml.Node, body: Mapping[str, Any], file: str) -> Spec:

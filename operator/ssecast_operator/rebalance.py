@@ -1,8 +1,12 @@
 """Streams move from pods that have many to pods that have few, as after a scale-up. Pure.
 
-A pod that has well more than the mean sheds what it has above it, and the clients come back anywhere, by chance also to
-where they were: so it is done in rounds, until no pod is far above the mean. It waits until the fleet is calm: nobody drains,
-no rollout, every pod ready for a while, and every pod's load known. A pod that does not answer is not an empty one.
+A pod that has well more than the mean, and more than it should have, sheds some of it, and the clients come back anywhere,
+by chance also to where they were: so it is done in rounds, until no pod is far above. It waits until the fleet is calm:
+nobody drains, no rollout, every pod ready for a while, and every pod's load known. A pod that does not answer is not an empty
+one.
+
+Every stream that is moved is a client that reconnects, and streams that reach their maximum age even out the fleet for
+nothing. So only that is moved which cannot wait: pods that have room are left alone, however uneven they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +33,12 @@ SETTLE_SECONDS = 20.0
 
 LEAST_SHARE = 100
 """A surplus of less than target / this is not worth a reconnect, however few streams there are."""
+
+NEARLY_FULL = 0.95
+"""A pod that has used so much of what lies between its share and what it takes at most sheds, whatever the threshold says."""
+
+KEPT = 0.9
+"""Of what it has above its share then."""
 
 
 class Balance(StrEnum):
@@ -69,10 +79,17 @@ Loads = Sequence[tuple[Pod, Load]]
 
 
 class Donor(NamedTuple):
-    """A pod that has more than the mean, and how many streams more."""
+    """A pod that has far more than its share, and how many streams it should give away."""
 
     pod: Pod
     surplus: int
+
+
+class Levels(NamedTuple):
+    """Streams of a pod above which it begins to shed, and those that it keeps."""
+
+    begin: float
+    keep: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +151,32 @@ def not_ready_to_judge(fleet: Fleet, scaling: Scaling, now: float) -> str:
     return ""
 
 
-def donors_of(loads: Loads, threshold: float, target: int) -> list[Donor]:
-    """The pods that are above the mean of all by more than the threshold, and by how many streams."""
+def levels_of(mean: float, capacity: int, scaling: Scaling) -> Levels:
+    """For a pod that takes `capacity` streams, in a fleet whose pods have `mean` streams.
+
+    Its share is the mean, or the target where that is more. It keeps nine tenths of what it has above that when it begins: room
+    for those who come is all that it needs, and to shed down to the share would move ten times as many.
+    """
+    target = scaling.streams_per_pod.target
+    share = max(mean, float(target))
+    least = max(1.0, target / LEAST_SHARE)
+    far = max(least, min(scaling.rebalance.threshold * share, NEARLY_FULL * (capacity - share)))
+    return Levels(share + far, share + far * KEPT)
+
+
+def donors_of(loads: Loads, scaling: Scaling, *, moving: bool) -> list[Donor]:
+    """The pods that have far too many streams, and how many they should give away.
+
+    moving: once begun, it goes on until each has what it may keep. Otherwise it would begin again with the next client.
+    """
     mean = sum(load.streams for _, load in loads) / max(1, len(loads))
-    least = max(1.0, threshold * mean, target / LEAST_SHARE)
-    surpluses = ((pod, load.streams - mean) for pod, load in loads)
-    return [Donor(pod, floor(surplus)) for pod, surplus in surpluses if surplus > least]
+    least = max(1.0, scaling.streams_per_pod.target / LEAST_SHARE)
+    donors = []
+    for pod, load in loads:
+        begin, keep = levels_of(mean, min(load.capacity, scaling.streams_per_pod.limit), scaling)
+        if load.streams > (keep + least if moving else begin):
+            donors.append(Donor(pod, floor(load.streams - keep)))
+    return donors
 
 
 def _stop(fleet: Fleet, memory: BalanceMemory, obstacle: str, now: float) -> Rebalancing:
@@ -153,17 +190,16 @@ def _stop(fleet: Fleet, memory: BalanceMemory, obstacle: str, now: float) -> Reb
 def _judge(fleet: Fleet, scaling: Scaling, budget: Budget, memory: BalanceMemory, now: float) -> Rebalancing:
     """Hysteresis: it begins with a pod above the threshold, for a while, and ends when none is above half of it."""
     loads = [(pod, load) for pod in fleet.pods if (load := pod.sample.fresh(now)) is not None]
-    threshold = scaling.rebalance.threshold / 2 if memory.moving else scaling.rebalance.threshold
-    donors = donors_of(loads, threshold, scaling.streams_per_pod.target)
+    donors = donors_of(loads, scaling, moving=memory.moving)
     sheds = share_out(donors, loads, scaling.streams_per_pod.limit, budget)
     if not sheds:
-        return Rebalancing(Balance.EVEN, "no pod has far more streams than the mean", FRESH_START)
+        return Rebalancing(Balance.EVEN, "no pod has far more streams than its share", FRESH_START)
     since = now if memory.uneven_since is None else memory.uneven_since
     if not memory.moving and now - since < LASTING_SECONDS:
-        message = f"{len(sheds)} pods have far more streams than the mean, but not for long"
+        message = f"{len(sheds)} pods have far more streams than their share, but not for long"
         return Rebalancing(Balance.UNEVEN, message, replace(memory, uneven_since=since))
     total, window = sum(shed.count for shed in sheds), sheds[0].window
-    message = f"{len(sheds)} pods shed {total:,} streams above the mean, over {window:.0f} s"
+    message = f"{len(sheds)} pods shed {total:,} streams, over {window:.0f} s"
     return Rebalancing(Balance.MOVING, message, BalanceMemory(now + window + SETTLE_SECONDS, moving=True), sheds)
 
 

@@ -22,7 +22,7 @@ from ssecast_operator.cluster import (
 )
 from ssecast_operator.conditions import Problem, Round, is_stuck, phase_of, status_of, worth_writing
 from ssecast_operator.decision import Decision
-from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, pods_of
+from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, marked_among, pods_of
 from ssecast_operator.instants import rfc3339
 from ssecast_operator.loads import Loads, OrderError
 from ssecast_operator.memory import Memory, restored
@@ -88,7 +88,8 @@ class Reconciler:
         deployment = self._deployment()
         self._look_for_rivals(deployment, now)
         replicas = deployment["spec"].get("replicas", 1) if deployment else 1
-        problems = await self.upkeep.keep(broadcaster, replicas, now)
+        drained = marked_among(self._store.children(self.key, PODS.kind))
+        problems = await self.upkeep.keep(broadcaster, replicas, drained, now)
         deployment = self._deployment()
         if deployment is None:
             await self._write(body, Round(broadcaster, now, problems=tuple(problems)), now)

@@ -44,7 +44,12 @@ class Figures:
     over_target: float
     """Share of the pods' time that they had more streams than they should."""
     forced_per_client_hour: float
-    """Streams that the fleet has closed: drained, shed, or on pods that were removed or replaced."""
+    """Streams that the fleet has closed; the next three are what they are made of, in streams."""
+    drained: float
+    """On pods that were told to drain."""
+    shed: float
+    ended: float
+    """On pods that were told to terminate: replaced in a rollout, or removed by who does not drain first."""
     peak_reconnects: float
     """Most clients that reconnected in one second because the fleet had closed their streams."""
     budget: int
@@ -77,6 +82,9 @@ def figures_of(run: Run, label: str = "") -> Figures:
         seconds_to_recover=longest(series.waiting + series.given_up > RECOVERED_SHARE * np.maximum(series.clients, 1)),
         over_target=float(series.over.sum()) / ready if ready else 0.0,
         forced_per_client_hour=float(series.forced.sum()) / hours if hours else 0.0,
+        drained=float(series.drained.sum()),
+        shed=float(series.shed.sum()),
+        ended=float(series.ended.sum()),
         peak_reconnects=float(series.returned.max()),
         budget=run.spec.scaling.max_reconnects_per_second,
         oscillations=oscillations(series.desired),
@@ -115,6 +123,9 @@ ROWS = (
     Row("time to recover, s", lambda each: f"{each.seconds_to_recover:,}"),
     Row("pods over target, % of their time", lambda each: f"{100 * each.over_target:.1f}"),
     Row("forced disconnects per client-hour", lambda each: f"{each.forced_per_client_hour:.4f}"),
+    Row("- streams drained", lambda each: f"{each.drained:,.0f}"),
+    Row("- streams shed", lambda each: f"{each.shed:,.0f}"),
+    Row("- streams on pods that ended", lambda each: f"{each.ended:,.0f}"),
     Row("peak reconnects per second", lambda each: f"{each.peak_reconnects:,.0f} of {each.budget:,}"),
     Row("oscillations", lambda each: f"{each.oscillations:,}"),
     Row("skew (fullest pod / mean)", lambda each: f"{each.skew:.3f}"),

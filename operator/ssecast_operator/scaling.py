@@ -45,7 +45,7 @@ class Tolerance(Model):
 
     up: float = of(0.1, "No pod is added while the demand is at most this much above pods x target.", ge=0, le=10)
     down: float = of(
-        0.2,
+        0.15,
         "No pod is removed while the demand is at most this much below pods x target. Larger than up: a pod too many "
         "costs money, a pod removed costs reconnects.",
         ge=0,
@@ -130,9 +130,11 @@ class Rebalance(Model):
 
     enabled: bool = of(True, "Whether streams are moved at all.")
     threshold: float = of(
-        0.2,
-        "A pod that has this share more streams than the mean of all (0.2: 20 %) sheds what it has above the mean, "
-        "oldest streams first, within maxReconnectsPerSecond. It goes on until no pod is more than half of it above.",
+        1.0,
+        "A pod that has this share more streams (1.0: 100 %) than the mean of all, and than streamsPerPod.target, sheds a "
+        "tenth of what it has above that, oldest streams first, within maxReconnectsPerSecond; at the latest when 95 % of "
+        "what lies between that and streamsPerPod.limit are used, so that it can let clients in again. Less unevenness is "
+        "left to stream.maxAgeSeconds, which evens out the fleet by itself.",
         ge=0.05,
         le=10,
     )

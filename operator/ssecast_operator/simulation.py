@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssecast_operator.actions import Action, SetReplicas
+from ssecast_operator.broadcaster import Pause
 from ssecast_operator.budget import budget_of
-from ssecast_operator.decide import Kept, decide_by, pods_for
+from ssecast_operator.decide import RUNNING, Kept, decide_by, pods_for
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.memory import Memory
-from ssecast_operator.rebalance import FRESH_START, LEAST_SHARE
+from ssecast_operator.rebalance import FRESH_START, levels_of
 from ssecast_operator.rivals import Hpa, Knative, Metrics, Rival
 from ssecast_operator.samples import FRESH_SECONDS
 from ssecast_operator.spec import Spec
@@ -55,6 +56,11 @@ class Series:
     desired: NDArray[np.float64]
     refused: NDArray[np.float64]
     forced: NDArray[np.float64]
+    """Closed by the fleet; the next three are what it is made of."""
+    drained: NDArray[np.float64]
+    shed: NDArray[np.float64]
+    ended: NDArray[np.float64]
+    """On pods that were told to terminate."""
     lost: NDArray[np.float64]
     rotated: NDArray[np.float64]
     returned: NDArray[np.float64]
@@ -84,8 +90,8 @@ Watch = Callable[[Spec, Fleet, Memory, float, Verdict], None]
 class Operator:
     """Rounds of one Broadcaster: ask, judge, act."""
 
-    def __init__(self, spec: Spec, world: World, watch: Watch | None = None) -> None:
-        self._spec, self._world, self._watch = spec, world, watch
+    def __init__(self, spec: Spec, world: World, watch: Watch | None = None, pause: Pause = RUNNING) -> None:
+        self._spec, self._world, self._watch, self._pause = spec, world, watch, pause
         # It has watched for long: a start is a story of its own.
         self._memory, self._balance = Memory(started_at=BEGIN - 86_400), FRESH_START
         self._due: list[tuple[float, Action]] = []
@@ -106,13 +112,13 @@ class Operator:
         world.ask()
         if not self._watch and self._is_calm():
             decision = decide_by(
-                self._spec, world.census(), Kept(world.replicas, world.replicas), self._memory, world.now
+                self._spec, world.census(), Kept(world.replicas, world.replicas), self._memory, world.now, self._pause
             )
             if decision.replicas == world.replicas:
                 self._memory, self.desired = decision.memory, decision.replicas
                 return
         fleet = world.fleet()
-        verdict = verdict_on(fleet, self._spec, self._memory, self._balance, world.now)
+        verdict = verdict_on(fleet, self._spec, self._memory, self._balance, world.now, self._pause)
         if self._watch:
             self._watch(self._spec, fleet, self._memory, world.now, verdict)
         self._memory, self._balance = verdict.decision.memory, verdict.rebalancing.memory
@@ -135,8 +141,7 @@ class Operator:
         if not scaling.rebalance.enabled or (world.now - pods.seen_at > FRESH_SECONDS).any():
             return True  # whoever does not know every pod moves no streams
         mean = float(streams.sum()) / max(1, len(streams))
-        least = max(1.0, scaling.rebalance.threshold * mean, scaling.streams_per_pod.target / LEAST_SHARE)
-        return not bool((streams - mean > least).any())
+        return not bool((streams > levels_of(mean, scaling.streams_per_pod.limit, scaling).begin).any())
 
 
 class Other:
@@ -179,8 +184,9 @@ def simulate(
     surroundings: Surroundings = USUAL,
     seed: int = 0,
     watch: Watch | None = None,
+    pause: Pause = RUNNING,
 ) -> Run:
-    """Every second of the trace; the same arguments give the same run."""
+    """Every second of the trace; the same arguments give the same run. pause: what annotations bar the operator from."""
     clients = np.interp(np.arange(trace.seconds + 1), trace.times, trace.clients)
     world = World(
         settings_of_pods(spec, scaler),
@@ -190,7 +196,7 @@ def simulate(
         BEGIN,
         seed,
     )
-    who = _scaler(scaler, spec, world, watch)
+    who = _scaler(scaler, spec, world, watch, pause)
     happenings = _happenings(trace.incidents)
     recorded = np.zeros((len(Series.__dataclass_fields__), trace.seconds))
     for second in range(trace.seconds):
@@ -229,9 +235,9 @@ def _first_replicas(spec: Spec, clients: float) -> int:
     return max(scaling.min_replicas, min(scaling.max_replicas, wanted))
 
 
-def _scaler(scaler: Scaler, spec: Spec, world: World, watch: Watch | None) -> Operator | Other:
+def _scaler(scaler: Scaler, spec: Spec, world: World, watch: Watch | None, pause: Pause) -> Operator | Other:
     if scaler is Scaler.OPERATOR:
-        return Operator(spec, world, watch)
+        return Operator(spec, world, watch, pause)
     if scaler is Scaler.HPA:
         return Other(Hpa(spec.scaling), world, world.surroundings.metrics_delay)
     return Other(Knative(spec.scaling), world, 0.0)
@@ -278,6 +284,9 @@ def _look(world: World, desired: int) -> tuple[float, ...]:
         desired,
         tally.refused,
         tally.forced,
+        tally.drained,
+        tally.shed,
+        tally.ended,
         tally.lost,
         tally.rotated,
         tally.returned,

@@ -155,7 +155,7 @@ def read_csv(text: str, file: str) -> Trace:
     rows = [_row(line, number, places, file) for number, line in lines[1:]]
     if len(rows) < 2:
         raise TraceError(f"{file}, line {lines[-1][0]}: the trace ends here; expected are at least two rows")
-    _check_steps(rows, file)
+    checked([at for _, at, _ in rows], file, lambda place: f"line {rows[place][0]}")
     begin = rows[0][1]
     return Trace(file, tuple(at - begin for _, at, _ in rows), tuple(clients for _, _, clients in rows))
 
@@ -200,22 +200,30 @@ def _number(cell: str, name: str, line: int, file: str) -> float:
     return value
 
 
-def _check_steps(rows: Sequence[Row], file: str) -> None:
-    steps = [(row[0], row[1] - before[1], before[1]) for before, row in pairwise(rows)]
-    for line, step, before in steps:
+def checked(times: Sequence[float], file: str, where: Callable[[int], str]) -> None:
+    """Whether such times, in seconds, make a trace; where: the place of one of them, in words. Raises TraceError."""
+    if len(times) < 2:
+        raise TraceError(
+            f"{file}, {where(0) if times else 'line 1'}: there are too few times; expected are at least two"
+        )
+    steps = [later - before for before, later in pairwise(times)]
+    for place, step in enumerate(steps, 1):
         if step <= 0:
             raise TraceError(
-                f"{file}, line {line}: time does not rise; expected is more than {before:g}, that of the row before"
+                f"{file}, {where(place)}: time does not rise; expected is more than {times[place - 1]:g}, that of the row before"
             )
-    usual = median(step for _, step, _ in steps)
-    for line, step, _ in steps:
+    usual = median(steps)
+    for place, step in enumerate(steps, 1):
         if step > max(GAP_SECONDS, GAP_STEPS * usual):
             raise TraceError(
-                f"{file}, line {line}: {step:g} s lie between this row and the one before, a gap; expected are steps of about {usual:g} s"
+                f"{file}, {where(place)}: {step:g} s lie between this row and the one before, a gap; expected are steps of about {usual:g} s"
             )
-    if rows[-1][1] - rows[0][1] > SECONDS_MAX:
+    lasted = times[-1] - times[0]
+    if lasted > SECONDS_MAX:
         raise TraceError(
-            f"{file}, line {rows[-1][0]}: the trace is longer than {SECONDS_MAX / DAY:.0f} days; expected is a shorter one"
+            f"{file}, {where(len(steps))}: the trace is longer than {SECONDS_MAX / DAY:.0f} days; expected is a shorter one"
         )
-    if rows[-1][1] - rows[0][1] < MINUTE:
-        raise TraceError(f"{file}, line {rows[-1][0]}: the trace is shorter than a minute; expected is time in seconds")
+    if lasted < MINUTE:
+        raise TraceError(
+            f"{file}, {where(len(steps))}: the trace is shorter than a minute; expected is time in seconds"
+        )

@@ -44,8 +44,8 @@ class Upkeep:
         self._secret_problems: list[Problem] = []
         self._given_up: dict[tuple[str, str], tuple[str, str]] = {}
 
-    async def keep(self, broadcaster: Broadcaster, replicas: int, now: float) -> list[Problem]:
-        """Raises Unavailable where the API server cannot do it now."""
+    async def keep(self, broadcaster: Broadcaster, replicas: int, drained: int, now: float) -> list[Problem]:
+        """drained: pods that are drained to be removed. Raises Unavailable where the API server cannot do it now."""
         problems: list[Problem] = []
         if now - self._looked_at >= SECRETS_SECONDS or not self.token:
             self._secret_problems = await self._look_at_secrets(broadcaster)
@@ -53,7 +53,7 @@ class Upkeep:
         problems += self._secret_problems
         if not self.token:
             return problems  # pods without a token would take orders from anybody
-        for manifest in children(broadcaster, self._surroundings, replicas):
+        for manifest in children(broadcaster, self._surroundings, replicas, drained):
             try:
                 await self._keep(broadcaster, stamped(manifest))
             except InTheWay as wrong:

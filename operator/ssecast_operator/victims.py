@@ -6,6 +6,10 @@ mark the pods with the fewest streams -> tell them to drain -> wait until they h
 that the ReplicaSet will choose them -> lower the replicas -> wait until as many pods are gone -> a marked pod that is still
 there has survived: it takes streams again.
 
+A drain begins with patience: the pod takes no more streams, and for a while it closes none either. What ends by itself
+meanwhile costs no client a reconnect that it would not have had. Further victims are marked when it is their turn: when the
+closings that are ordered will be over by the time that theirs begin, so that each has the whole budget.
+
 Nothing is remembered here: an operator that is killed after any step goes on with the next one. When the demand turns, the
 marked pods take streams again first. While a rollout is under way no pod is marked and none removed: with two ReplicaSets
 nobody knows whom the Deployment chooses. Pods that are marked by then stay so, since the rollout replaces them too.
@@ -43,6 +47,8 @@ class Phase(StrEnum):
     """Pods are to be removed, after the rollout."""
     BLIND = "Blind"
     """Pods are to be removed, when enough of them answer. Those that drain go on, and wait."""
+    EMPTYING = "Emptying"
+    """Pods that are to be removed take no more streams, and do not close any yet."""
     DRAINING = "Draining"
     RANKING = "Ranking"
     """It is seen to that the ReplicaSet will choose the drained pods."""
@@ -108,12 +114,21 @@ def _remove(fleet: Fleet, desired: int, budget: Budget, unknown: int, now: float
     marked = [pod for pod in fleet.present if pod.marked]
     if len(marked) > surplus:
         return _spare(marked, len(marked) - surplus, unknown, now)
+    if len(marked) < surplus and not strays(fleet):
+        others = [pod for pod in fleet.present if not pod.marked]
+        victims = choose(others, surplus - len(marked), unknown, now)
+        if now + _pause(victims, budget, unknown, now) >= _closed_by(pod for pod in marked if not drained(pod, now)):
+            return _begin(victims, budget, unknown, now)
     if marked:
         return _finish(fleet, marked, budget, unknown, now)
-    if strays(fleet):
-        # Perhaps ours, and what we see of its mark is late: marking others would drain twice.
-        return Plan(Phase.UNDRAINING, "a pod drains that is not marked", _undrain_strays(fleet, now))
-    return _begin(choose(fleet.present, surplus, unknown, now), budget, unknown, now)
+    # Perhaps ours, and what we see of its mark is late: marking others would drain twice.
+    return Plan(Phase.UNDRAINING, "a pod drains that is not marked", _undrain_strays(fleet, now))
+
+
+def _pause(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> float:
+    """Seconds until they begin to close: who has a tenth of what a pod should have is worth a tenth of the patience."""
+    streams = sum(streams_of(pod, unknown, now) for pod in victims)
+    return budget.delay + budget.patience * min(1.0, streams / max(1, unknown * len(victims)))
 
 
 def choose(pods: Iterable[Pod], count: int, unknown: int, now: float) -> list[Pod]:
@@ -141,53 +156,67 @@ def _begin(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> 
     """All at once and over one window, so that together they keep the budget.
 
     It begins when no client is sent to them any more (`drain.delaySeconds`): who came back to one of them would be turned
-    away, and reconnect twice.
+    away, and reconnect twice. And not before the patience is over.
     """
     streams = sum(streams_of(pod, unknown, now) for pod in victims)
-    window = budget.drain_window(streams)
-    marks = tuple(Mark(pod.name, now + budget.delay + window) for pod in victims)
-    drains = tuple(Drain(pod.name, pod.uid, window, budget.delay) for pod in victims)
+    window, delay = budget.drain_window(streams), _pause(victims, budget, unknown, now)
+    marks = tuple(Mark(pod.name, now + delay + window) for pod in victims)
+    drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in victims)
+    if delay > budget.delay:
+        message = f"{_names(victims)} take no more streams; what is left of {streams:,} in {delay:.0f} s they close, over {window:.0f} s"
+        return Plan(Phase.EMPTYING, message, (*marks, *drains))
     message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
 
 
 def _finish(fleet: Fleet, marked: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
-    """Marked pods on their way out: drain, rank, lower."""
+    """Marked pods on their way out: drain, rank, lower. Who is done does not wait for the others."""
+    done = [pod for pod in marked if drained(pod, now)]
     waiting = [pod for pod in marked if not drained(pod, now)]
-    if waiting:
-        return _keep_draining(waiting, budget, unknown, now)
-    others = [pod for pod in fleet.present if not pod.marked]
+    draining = _keep_draining(waiting, budget, unknown, now) if waiting else None
+    if draining and (draining.actions or not done):
+        return draining
+    going = {pod.name for pod in done}
+    others = [pod for pod in fleet.present if pod.name not in going]
     cost = cost_below(others)
-    costs = tuple(SetDeletionCost(pod.name, cost) for pod in marked if pod.deletion_cost > cost)
+    costs = tuple(SetDeletionCost(pod.name, cost) for pod in done if pod.deletion_cost > cost)
     if costs:
         # In a round of its own: when the replicas are lowered, the ReplicaSet must have seen it.
-        return Plan(Phase.RANKING, f"{_names(marked)} are drained and will be the first to be removed", costs)
-    first = [pod for pod in others if standing(pod) < min(standing(each) for each in marked)]
-    if first and now < _deadline(marked) + SETTLE_SECONDS:
+        return Plan(Phase.RANKING, f"{_names(done)} are drained and will be the first to be removed", costs)
+    first = [pod for pod in others if standing(pod) < min(standing(each) for each in done)]
+    if first and now < _deadline(done) + SETTLE_SECONDS:
         return Plan(Phase.RANKING, f"{_names(first)} would be removed first; it is waited until they are ready")
-    message = f"{_names(marked)} are drained and are removed"
-    return Plan(Phase.REMOVING, message, (_set(fleet, fleet.replicas - len(marked)),))
+    message = f"{_names(done)} are drained and are removed"
+    return Plan(Phase.REMOVING, message, (_set(fleet, fleet.replicas - len(done)),))
 
 
 def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
-    """Pods that do not drain yet are told, within the time that is left; where it is too short, all are given more.
+    """Pods that do not drain yet are told, within the time that is left; where it is too short, they are given more.
 
-    What is left for all of them, not for the late ones alone, must keep the budget.
+    They close theirs when the others have closed: what those were told stays, and each has the whole budget.
     """
     told = [pod for pod in waiting if must_be_told(pod, now)]
-    deadline = _deadline(waiting)
-    left = max(0.0, deadline - now)
-    message = f"{_names(waiting)} drain for another {left:.0f} s"
+    message = f"{_names(waiting)} drain for another {max(0.0, _deadline(waiting) - now):.0f} s"
     if not told:
-        return Plan(Phase.DRAINING, message)
-    needed = budget.seconds_for(sum(streams_of(pod, unknown, now) for pod in waiting))
-    delay = budget.delay
-    if needed <= left - delay:
-        return Plan(Phase.DRAINING, message, tuple(Drain(pod.name, pod.uid, left - delay, delay) for pod in told))
-    late = delay + needed > left + DRAIN_GRACE_SECONDS
-    marks = tuple(Mark(pod.name, now + delay + needed) for pod in waiting) if late else ()
-    drains = tuple(Drain(pod.name, pod.uid, needed, delay) for pod in waiting)
-    return Plan(Phase.DRAINING, f"{_names(told)} begin late to drain, over {needed:.0f} s", (*marks, *drains))
+        return Plan(_stage(waiting, budget, unknown, now), message)
+    names = {pod.name for pod in told}
+    others = [pod for pod in waiting if pod.name not in names]
+    streams, left = sum(streams_of(pod, unknown, now) for pod in told), max(0.0, _deadline(told) - now)
+    delay = max(budget.delay, _closed_by(others) - now, left - budget.drain_window(streams))
+    window = max(budget.seconds_for(streams), left - delay)
+    late = delay + window > left + DRAIN_GRACE_SECONDS
+    marks = tuple(Mark(pod.name, now + delay + window) for pod in told) if late else ()
+    drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in told)
+    if late:
+        message = f"{_names(told)} begin late to drain, over {window:.0f} s"
+    return Plan(Phase.DRAINING, message, (*marks, *drains))
+
+
+def _stage(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Phase:
+    """Whether the first of them close by now, as far as can be seen from when they will have closed."""
+    first = min(pod.drain_deadline or 0.0 for pod in waiting)
+    window = budget.drain_window(sum(streams_of(pod, unknown, now) for pod in waiting))
+    return Phase.EMPTYING if now < first - window else Phase.DRAINING
 
 
 def must_be_told(pod: Pod, now: float) -> bool:
@@ -208,6 +237,14 @@ def _overdue(pod: Pod, now: float) -> bool:
 
 def _deadline(marked: Iterable[Pod]) -> float:
     return max(pod.drain_deadline or 0.0 for pod in marked)
+
+
+def _closed_by(marked: Iterable[Pod]) -> float:
+    """When the last stream of all of them is closed, also by what they say themselves: who was told late may take longer."""
+    loads = ((pod, pod.sample.load) for pod in marked)
+    return max(
+        (max(pod.drain_deadline or 0.0, (load and load.drain_deadline) or 0.0) for pod, load in loads), default=0.0
+    )
 
 
 def cost_below(others: Iterable[Pod]) -> int:

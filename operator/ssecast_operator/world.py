@@ -92,6 +92,9 @@ class Columns:
     streams: Floats = field(default_factory=_floats)
     terminating: Bools = field(default_factory=_bools)
     draining: Bools = field(default_factory=_bools)
+    drain_since: Floats = field(default_factory=_floats)
+    drain_window: Floats = field(default_factory=_floats)
+    """That of the last order; the same once more changes nothing."""
     ends_at: Floats = field(default_factory=_floats)
     close_from: Floats = field(default_factory=_floats)
     close_until: Floats = field(default_factory=_floats)
@@ -123,14 +126,22 @@ class Tally:
     """What has happened in this second."""
 
     refused: float = 0.0
-    forced: float = 0.0
-    """Streams that the fleet has closed: drained, shed, or on a pod that was told to terminate."""
+    drained: float = 0.0
+    """Streams that the fleet has closed on pods that were told to drain, and not yet to terminate."""
+    shed: float = 0.0
+    ended: float = 0.0
+    """Streams on pods that were told to terminate: by a rollout, or by whoever lowers the replicas first."""
     lost: float = 0.0
     """Streams that an incident has cut."""
     rotated: float = 0.0
     """Streams that reached their maximum age."""
     returned: float = 0.0
     """Clients that reconnect because the fleet has closed their stream."""
+
+    @property
+    def forced(self) -> float:
+        """All that the fleet has closed."""
+        return self.drained + self.shed + self.ended
 
 
 class World:
@@ -281,8 +292,8 @@ class World:
                 pods.mark[at], pods.cost[at] = nan, 0
             case SetDeletionCost(_, cost):
                 pods.cost[at] = cost
-            case Drain(_, _, window):
-                self._drain(at, window)
+            case Drain(_, _, window, delay):
+                self._drain(at, window, delay)
             case Undrain():
                 pods.draining[at], pods.close_rate[at] = False, 0
                 pods.close_from[at] = pods.close_until[at] = inf
@@ -290,12 +301,18 @@ class World:
                 pods.shed_rate[at] = count / max(window, 1.0)
                 pods.shed_until[at] = self.now + max(window, 1.0)
 
-    def _drain(self, at: int, window: float) -> None:
+    def _drain(self, at: int, window: float, delay: float) -> None:
+        """In a drain that is under way the time since it began counts, as our pods do it."""
         pods = self.pods
         if pods.ready_at[at] > self.now:
             return  # nobody answers there yet
-        pods.draining[at] = True
-        pods.close_from[at], pods.close_until[at] = self.now, self.now + max(window, 1.0)
+        if pods.draining[at] and pods.drain_window[at] == window:
+            return
+        if not pods.draining[at]:
+            pods.draining[at], pods.drain_since[at] = True, self.now
+        pods.drain_window[at] = window
+        begin = max(self.now, float(pods.drain_since[at]) + delay)
+        pods.close_from[at], pods.close_until[at] = begin, begin + max(window, 1.0)
         pods.close_rate[at] = pods.streams[at] / max(window, 1.0)
         pods.shed_rate[at] = 0
 
@@ -364,9 +381,11 @@ class World:
         pods.shed_rate[pods.shed_until <= self.now] = 0
         closed = np.minimum(closed, pods.streams)
         pods.streams -= closed
-        count = float(closed.sum())
-        self.tally.forced += count
-        self.crowd.wait(count, AGAIN_SECONDS, 0, forced=True)
+        tally = self.tally
+        tally.ended += float(closed[pods.terminating].sum())
+        tally.drained += float(closed[pods.draining & ~pods.terminating].sum())
+        tally.shed += float(closed[~pods.draining].sum())  # a drain ends a shed
+        self.crowd.wait(float(closed.sum()), AGAIN_SECONDS, 0, forced=True)
 
     def _connect(self, new: float) -> None:
         forced, others = self.crowd.come()
@@ -435,7 +454,7 @@ class World:
         killed = pods.terminating & (pods.ends_at <= self.now)
         if killed.any():
             count = float(pods.streams[killed].sum())
-            self.tally.forced += count
+            self.tally.ended += count
             self.crowd.wait(count, self.settings.retry, self.settings.spread, forced=True)
             pods.streams[killed] = 0
         done = killed | (pods.terminating & (pods.close_from <= self.now) & (pods.streams < NOBODY))
@@ -480,13 +499,22 @@ class World:
         return order
 
     def _terminate(self, at: NDArray[np.int64]) -> None:
-        """SIGTERM: no new clients, and after a while the streams are closed over the pod's own window."""
-        pods, settings = self.pods, self.settings
+        """SIGTERM: no new clients, and after a while the streams are closed over the pod's own window.
+
+        A drain that is under way goes on where it ends in time; else what is left goes within what the pod has, at once.
+        """
+        pods, settings, now = self.pods, self.settings, self.now
+        drains = pods.draining[at]
+        left = np.where(drains, np.maximum(pods.drain_since[at] + settings.delay - now, 0), settings.delay)
+        stops_by = now + left + settings.window
+        anew = at[~drains | (pods.close_until[at] > stops_by)]
+        begin = np.where(pods.draining[anew], now, now + settings.delay)
+        until = stops_by[~drains | (pods.close_until[at] > stops_by)]
+        pods.close_rate[anew] = pods.streams[anew] / np.maximum(until - begin, 1.0)
+        pods.close_from[anew], pods.close_until[anew] = begin, until
+        pods.drain_since[at] = np.where(drains, pods.drain_since[at], now)
         pods.terminating[at] = pods.draining[at] = True
-        pods.ends_at[at] = self.now + settings.grace
-        pods.close_from[at] = self.now + settings.delay
-        pods.close_until[at] = pods.close_from[at] + settings.window
-        pods.close_rate[at] = pods.streams[at] / max(settings.window, 1.0)
+        pods.ends_at[at] = now + settings.grace
         pods.shed_rate[at] = 0
 
     def _add(self, count: int, *, ready: bool = False) -> None:

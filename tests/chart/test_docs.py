@@ -129,6 +129,7 @@ def test_what_follows_from_the_budget_by_default() -> None:
         f"{budget.retry:g} to {budget.longest_retry:g} s",
         f"{budget.min_ready} s",
         f"{grace_period(broadcaster)} s",
+        f"{budget.delay + budget.patience:g} s",
     ]
     assert re.findall(r"\| ([^|]+ s) \|$", table, re.MULTILINE) == expected
 

@@ -134,7 +134,7 @@ def broadcaster(name: str = "live", **spec: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "nats": {"url": "nats://nats:4222", "stream": {"storage": "memory", "maxBytes": "16Mi"}},
         "scaling": scaling | spec.pop("scaling", {}),
-        "drain": {"delaySeconds": 1, "windowSeconds": 5},
+        "drain": {"delaySeconds": 1, "patienceSeconds": 3, "windowSeconds": 5},
         "stream": {"retryMilliseconds": 200, "heartbeatSeconds": 5},
         "podTemplate": {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}},
     }

@@ -41,7 +41,7 @@ SCALING = {
 SPEC = {
     "scaling": SCALING,
     "nats": {"stream": {"storage": "memory", "maxBytes": "16Mi"}},
-    "drain": {"delaySeconds": 1, "windowSeconds": 5},
+    "drain": {"delaySeconds": 1, "patienceSeconds": 3, "windowSeconds": 5},
     "stream": {"retryMilliseconds": 200},
     "service": {"type": "NodePort"},
     "podTemplate": {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}},

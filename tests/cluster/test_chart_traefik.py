@@ -30,7 +30,7 @@ def values(**scaling: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "scaling": {"minReplicas": 1, "maxReplicas": 1, "streamsPerPod": {"target": 20, "limit": 40}, "burst": 0},
         "nats": {"stream": {"storage": "memory", "maxBytes": "16Mi"}},
-        "drain": {"delaySeconds": 1, "windowSeconds": 2},
+        "drain": {"delaySeconds": 1, "patienceSeconds": 0, "windowSeconds": 2},
         "podTemplate": {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}},
     }
     spec["scaling"] |= scaling

@@ -87,7 +87,15 @@ BY_HPA = (
     ),
 )
 
-SIMULATION = (step("docs/simulate.md", "pip install"),)
+SIMULATE = "docs/simulate.md"
+SIMULATION = (step(SIMULATE, "pip install"),)
+
+HISTORY = (
+    step(SIMULATE, "ssecast-operator simulate broadcaster.yaml --prometheus"),
+    step(SIMULATE, "curl -s http://prometheus:9090"),
+    step(SIMULATE, "ssecast-operator recommend"),
+)
+"""Of one Prometheus."""
 
 NATS_LINES = tuple(
     {each.bare: each for each in commands() if each.program == "nats" and each.text not in NAMES}.values()
@@ -124,5 +132,6 @@ SHARES: Mapping[tuple[Path, str], list[Command]] = {
     (HPA, "test_pods_follow_streams_by_the_charts_hpa_and_rule"): flat(BY_HPA),
     (HERE, "test_what_is_asked_of_nats"): list(NATS_LINES),
     (HERE, "test_a_policy_is_tried"): flat(SIMULATION),
+    (HERE, "test_what_really_happened_is_replayed"): flat(HISTORY),
 }
 """By the test that types them."""

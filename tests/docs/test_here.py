@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,13 @@ import nats
 import pytest
 
 from ssecast.dev import EmbeddedNats
+from ssecast_operator.simulation import simulate
+from ssecast_operator.traces import built_in
 from tests.docs.pages import Command
-from tests.docs.shares import NATS_LINES, SIMULATION
+from tests.docs.shares import HISTORY, NATS_LINES, SIMULATION, flat
 from tests.docs.terminal import Terminal
+from tests.fleets import spec_of
+from tests.monitoring.remembered import Scrapes, remembering
 from tests.nats_parts import NATS_CLI
 from tests.proxies.programs import on_path
 
@@ -75,3 +80,25 @@ def test_a_policy_is_tried(tmp_path: Path) -> None:
         (printed,) = [terminal.type(command.text, 100) for command in step if not command.needs]
     assert "forced disconnects per client-hour" in printed
     assert (tmp_path / "kick-off.png").stat().st_size
+
+
+def test_what_really_happened_is_replayed(tmp_path: Path) -> None:
+    """From a Prometheus that remembers two hours; it has another address here."""
+    (tmp_path / "broadcaster.yaml").write_text("kind: Broadcaster\nmetadata: {name: news}\nspec: {}\n")
+    (tmp_path / "prometheus").mkdir()
+    trace = built_in("flash-crowd", 20_000)
+    past = Scrapes(
+        simulate(trace, spec_of()), time.time() - trace.seconds, {"namespace": "shop", "broadcaster": "news"}
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (
+        remembering(tmp_path / "prometheus", past.text) as url,
+        closing(Terminal(os.environ | {"PATH": path, "COLUMNS": "160"}, tmp_path)) as terminal,
+    ):
+        lines = [each.text.replace("http://prometheus:9090", url) for each in flat(HISTORY)]
+        printed = [terminal.type(line, 100) for line in lines]
+    assert [("measured" in text, "pod-hours" in text) for text in printed] == [
+        (True, True), (False, False), (False, True), (False, False), (True, True)
+    ]  # fmt: skip
+    assert (tmp_path / "week.png").stat().st_size
+    assert "maxReconnectsPerSecond" in (tmp_path / "new.yaml").read_text()

@@ -282,6 +282,38 @@ async def test_streams_live_on_through_many_lives(
     assert load(pod)["closed_total"]["age"] >= len(ends)  # type: ignore[index]
 
 
+async def test_a_drain_that_waits_lets_streams_end_by_their_age_and_takes_no_more(
+    nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
+) -> None:
+    """As a pod is told that is not needed any more: nobody reconnects who would not have, and everybody has everything."""
+    one = await make_pod(nats_server.url, max_age_seconds=3, heartbeat_seconds=60).start()
+    other = await make_pod(nats_server.url).start()
+    async with Crowd(150, [one.port, other.port]) as crowd:
+        async with publishing(publisher, 30) as sent:
+            await until(lambda: len(sent) > 10, "a stream of events")
+            order(one, "/drain", window_seconds=60, delay_seconds=600)
+            await until(lambda: load(other)["streams"] == 150, "all of them at the other pod")
+            moved = len(sent)
+            await until(lambda: len(sent) > moved + 10, "events behind it")
+        await crowd.have(sent)
+    told = load(one)
+    assert (told["streams"], told["draining"]) == (0, True)
+    assert told["closed_total"]["drain"] == 0  # type: ignore[index]
+    assert told["closed_total"]["age"] > 0  # type: ignore[index]
+
+
+async def test_a_pod_that_waits_is_ended_all_the_same(nats_server: EmbeddedNats, make_pod: MakePod) -> None:
+    """A node that is drained does not wait with it: it closes from now on, over the time that a pod has to end."""
+    pod = await make_pod(nats_server.url, drain_seconds=2, drain_delay_seconds=1).start()
+    async with Crowd(100, [pod.port], rebound=False) as crowd:
+        order(pod, "/drain", window_seconds=60, delay_seconds=600)
+        begin = time.monotonic()
+        terminate(pod)
+        await until(lambda: len(crowd.ends) == 100, "every end")
+        check_farewells(crowd.ends)
+        check_spread(crowd.ends, begin, 3.0)
+
+
 async def test_5000_streams_are_drained_while_events_flow(
     nats_server: EmbeddedNats, make_pod: MakePod, publisher: Nats
 ) -> None:

@@ -36,7 +36,7 @@ SCALING: Mapping[str, Any] = {
     "maxReplicas": 6,
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 20}},
     "surge": {"holdSeconds": 15},
-    "rebalance": {"minPodAgeSeconds": 20},
+    "rebalance": {"minPodAgeSeconds": 20, "threshold": 0.1},
 }
 
 

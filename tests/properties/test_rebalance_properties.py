@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssecast_operator.fleet import Fleet
-from ssecast_operator.rebalance import FRESH_START, Balance, BalanceMemory, Rebalancing, rebalance
+from ssecast_operator.rebalance import FRESH_START, Balance, BalanceMemory, Rebalancing, levels_of, rebalance
 from tests.fleets import budget, fleet, spec_of
 from tests.properties.fake_cluster import FakeCluster, with_streams
 
 BUDGET = budget(per_second=125)
 """100 per second are planned with."""
 
-SCALING = spec_of({"streamsPerPod": {"target": 1000, "limit": 10_000}}).scaling
+SCALING = spec_of({"streamsPerPod": {"target": 1000, "limit": 10_000}, "rebalance": {"threshold": 0.2}}).scaling
 ROUNDS = 400
 """Of five seconds each."""
 
@@ -42,7 +42,7 @@ def test_it_comes_to_an_end_and_the_fleet_is_even(streams: list[int], seed: int)
     cluster = with_streams(*streams, choose=Random(seed).randrange)
     assert run(cluster)[-1].state is Balance.EVEN
     mean = cluster.streams / len(streams)
-    assert max(pod.streams for pod in cluster.pods) <= mean + max(0.2 * mean, 10)
+    assert max(pod.streams for pod in cluster.pods) <= levels_of(mean, 10_000, SCALING).begin
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,13 +56,13 @@ def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
 
 @settings(deadline=None)
 @given(streams=st.lists(st.integers(0, 10_000), min_size=1, max_size=50), moving=st.booleans())
-def test_nobody_sheds_below_the_mean(streams: list[int], moving: bool) -> None:
+def test_nobody_sheds_below_the_mean_or_the_target(streams: list[int], moving: bool) -> None:
     found = rebalance(fleet(*streams), SCALING, BUDGET, BalanceMemory(moving=moving, uneven_since=0.0), 1.8e9)
     left = dict(zip((f"pod-{at}" for at in range(len(streams))), streams, strict=True))
     for shed in found.actions:
         left[shed.pod] -= shed.count
     mean = sum(streams) / len(streams)
-    assert all(left[shed.pod] >= mean for shed in found.actions)
+    assert all(left[shed.pod] >= max(mean, SCALING.streams_per_pod.target) for shed in found.actions)
 
 
 def test_a_fleet_that_loses_its_calm_is_left_alone() -> None:

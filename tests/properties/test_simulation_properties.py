@@ -1,5 +1,7 @@
 """The simulator loses no client, decides what the operator decides, and does the same thing twice."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -8,17 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ssecast_operator.actions import Action
 from ssecast_operator.budget import budget_of
 from ssecast_operator.decide import decide
 from ssecast_operator.decision import Decision
 from ssecast_operator.demand import census_of, target_of
-from ssecast_operator.fleet import Fleet
+from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, TEMPLATE_HASH, Fleet, Pod, pods_of
+from ssecast_operator.instants import rfc3339
 from ssecast_operator.memory import Memory
+from ssecast_operator.rebalance import FRESH_START
 from ssecast_operator.routing import Routing
+from ssecast_operator.samples import Sample, read_load
 from ssecast_operator.simulation import BEGIN, Operator, Run, Scaler, Series, settings_of_pods, simulate
 from ssecast_operator.spec import Spec
 from ssecast_operator.traces import Incident, Kind, Trace
-from ssecast_operator.verdict import Verdict
+from ssecast_operator.verdict import Verdict, verdict_on
 from ssecast_operator.victims import plan
 from ssecast_operator.world import Surroundings, World
 from tests.fleets import spec_of
@@ -38,17 +44,20 @@ def traces(draw: st.DrawFn) -> Trace:
 
 
 specs = st.builds(
-    lambda target, spread, overload, age: spec_of(
+    lambda target, spread, overload, age, patience, threshold: spec_of(
         {
             "streamsPerPod": {"target": target, "limit": target + spread},
             "maxReplicas": 40,
             "burst": 20,
             "maxReconnectsPerSecond": 50,
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 30}},
+            "rebalance": {"threshold": threshold},
         },
+        drain={"patienceSeconds": patience},
         stream={"overload": overload, "maxAgeSeconds": age, "heartbeatSeconds": 5},
     ),
     st.integers(50, 300), st.integers(0, 200), st.sampled_from(["retry", "503"]), st.sampled_from([0, 60, 1800]),
+    st.sampled_from([0, 60, 600]), st.sampled_from([0.1, 1.0]),
 )  # fmt: skip
 
 surroundings = st.builds(
@@ -92,6 +101,72 @@ def test_the_simulator_decides_what_the_operator_decides(
         assert plan(fleet, decision.replicas, budget_of(spec), unknown, now, blind=blind) == verdict.plan
         decisions.append(decision)
     assert set(run.series.desired) <= {float(each.replicas) for each in decisions}
+
+
+@SLOW
+@given(traces(), specs, surroundings, st.integers(0, 99))
+def test_a_cluster_with_the_same_pods_is_judged_as_the_simulated_one(
+    trace: Trace, spec: Spec, around: Surroundings, seed: int
+) -> None:
+    """As the API server shows pods and as they answer `/load`, read by the operator's own rooms."""
+    seen: list[tuple[Fleet, Memory, float, Verdict]] = []
+    simulate(trace, spec, surroundings=around, seed=seed, watch=lambda _, *told: seen.append(told))
+    balance = FRESH_START
+    for fleet, memory, now, verdict in seen:
+        samples = {pod.uid: answered(pod) for pod in fleet.pods}
+        shown = Fleet(fleet.replicas, pods_of(map(body_of, fleet.pods), samples), rollout=fleet.rollout)
+        found = verdict_on(shown, spec, memory, balance, now)
+        balance = verdict.rebalancing.memory
+        assert found.decision == verdict.decision
+        assert (found.plan.phase, rounded(found.plan.actions)) == (verdict.plan.phase, rounded(verdict.plan.actions))
+        assert found.rebalancing == verdict.rebalancing
+
+
+def body_of(pod: Pod) -> dict[str, Any]:
+    """As the API server returns it."""
+    annotations = {DELETION_COST: str(pod.deletion_cost)} if pod.deletion_cost else {}
+    if pod.drain_deadline is not None:
+        annotations[DRAIN_DEADLINE] = rfc3339(pod.drain_deadline)
+    metadata = {
+        "name": pod.name,
+        "uid": pod.uid,
+        "creationTimestamp": rfc3339(pod.created_at),
+        "labels": {TEMPLATE_HASH: pod.revision},
+        "annotations": annotations,
+    }
+    if pod.terminating:
+        metadata["deletionTimestamp"] = rfc3339(pod.created_at)
+    ready = {"type": "Ready", "status": "True" if pod.ready else "False"}
+    if pod.ready_since is not None:
+        ready["lastTransitionTime"] = rfc3339(pod.ready_since)
+    status = {"phase": "Running" if pod.running else "Pending", "conditions": [ready]}
+    return {"metadata": metadata, "spec": {"nodeName": "node" if pod.scheduled else ""}, "status": status}
+
+
+def answered(pod: Pod) -> Sample:
+    """What it said last, through its `/load`."""
+    load = pod.sample.load
+    if load is None:
+        return pod.sample
+    answer = {
+        "pod_uid": pod.uid,
+        "boot_id": load.boot_id,
+        "streams": load.streams,
+        "capacity": load.capacity,
+        "draining": load.draining,
+        "drain_deadline": None if load.drain_deadline is None else rfc3339(load.drain_deadline),
+        "refused_per_second": load.refused_per_second,
+    }
+    return Sample(read_load(json.dumps(answer).encode(), pod.uid), pod.sample.read_at)
+
+
+def rounded(actions: Sequence[Action]) -> list[tuple[Any, ...]]:
+    """To a hundredth of a second: in the cluster times have milliseconds."""
+    values = ([getattr(action, each.name) for each in fields(action)] for action in actions)
+    return [
+        (type(action).__name__, *(round(value, 2) if isinstance(value, float) else value for value in each))
+        for action, each in zip(actions, values, strict=True)
+    ]
 
 
 @SLOW

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ssecast_operator.actions import Drain, Mark, SetReplicas, Undrain
+from ssecast_operator.budget import Budget
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.victims import Plan, drained, plan
 from tests.fleets import NOW, budget
@@ -16,6 +17,9 @@ from tests.properties.fake_cluster import FakeCluster, FakePod, with_streams
 
 BUDGET = budget(per_second=125, window=20)
 """100 per second are planned with."""
+
+PATIENT = budget(per_second=125, window=20, delay=3, patience=90)
+BUDGETS = st.sampled_from([BUDGET, PATIENT])
 
 UNKNOWN = 6000
 indexes = st.integers(0, 99)
@@ -26,9 +30,9 @@ seeds = st.integers(0, 2**32)
 class RemovalMachine(RuleBasedStateMachine):
     """A fleet, what it is meant to be, and everything that may happen in between."""
 
-    @initialize(streams=st.lists(st.integers(0, 3000), min_size=1, max_size=6), seed=seeds)
-    def begin(self, streams: list[int], seed: int) -> None:
-        self.random = Random(seed)
+    @initialize(streams=st.lists(st.integers(0, 3000), min_size=1, max_size=6), budget=BUDGETS, seed=seeds)
+    def begin(self, streams: list[int], budget: Budget, seed: int) -> None:
+        self.random, self.budget = Random(seed), budget
         self.cluster = with_streams(*streams, choose=self.choose)
         self.desired = self.cluster.replicas
         self.total = self.cluster.streams
@@ -52,7 +56,7 @@ class RemovalMachine(RuleBasedStateMachine):
     def operate(self, steps: int) -> None:
         """One round of the operator, which is killed after so many actions. The next one knows nothing but the cluster."""
         shown = self.cluster.fleet()
-        found = plan(shown, self.desired, BUDGET, UNKNOWN, self.cluster.now)
+        found = plan(shown, self.desired, self.budget, UNKNOWN, self.cluster.now)
         self.check(shown, found)
         self.cluster.carry_out(found.actions[:steps])
 
@@ -178,11 +182,14 @@ TestRemoval = RemovalMachine.TestCase
 @settings(max_examples=100, deadline=None)
 @given(
     streams=st.lists(st.integers(0, 3000), min_size=2, max_size=8),
-    wishes=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 25)), min_size=1, max_size=5),
+    wishes=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 60)), min_size=1, max_size=5),
     late=st.integers(0, 60),
+    budget=BUDGETS,
     seed=seeds,
 )
-def test_drains_keep_the_budget(streams: list[int], wishes: list[tuple[int, int]], late: int, seed: int) -> None:
+def test_drains_keep_the_budget(
+    streams: list[int], wishes: list[tuple[int, int]], late: int, budget: Budget, seed: int
+) -> None:
     """Over every ten seconds, whatever the demand does; one pod cannot be reached at first. Each may be one stream early."""
     cluster = with_streams(*streams, choose=Random(seed).randrange)
     cluster.pods[0].reachable = False
@@ -190,30 +197,31 @@ def test_drains_keep_the_budget(streams: list[int], wishes: list[tuple[int, int]
         for _ in range(rounds):
             cluster.pods[0].reachable = cluster.now - NOW >= late
             cluster.control()
-            cluster.carry_out(plan(cluster.fleet(), desired, BUDGET, UNKNOWN, cluster.now).actions)
+            cluster.carry_out(plan(cluster.fleet(), desired, budget, UNKNOWN, cluster.now).actions)
             cluster.tick(5)
     tens = [sum(cluster.closed[at : at + 10]) for at in range(len(cluster.closed) - 9)]
-    assert max(tens, default=0) <= 10 * BUDGET.per_second + len(streams)
+    assert max(tens, default=0) <= 10 * budget.per_second + len(streams)
 
 
 @settings(max_examples=200, deadline=None)
-@example([1, 1], [(1, 18), (2, 1)], [True, *[False] * 5], [0, 0, 0, 0, 0, 0, 1, 1, 2, 0], 0)
+@example([1, 1], [(1, 18), (2, 1)], [True, *[False] * 5], [0, 0, 0, 0, 0, 0, 1, 1, 2, 0], BUDGET, 0)
 @given(
     streams=st.lists(st.integers(1, 3000), min_size=2, max_size=8),
     wishes=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 25)), min_size=1, max_size=5),
     controls=st.lists(st.booleans(), min_size=5, max_size=20),
     kills=st.lists(st.sampled_from([0, 1, 2, 3, 99]), min_size=5, max_size=20),
+    budget=BUDGETS,
     seed=seeds,
 )
 def test_no_pod_is_removed_with_streams(
-    streams: list[int], wishes: list[tuple[int, int]], controls: list[bool], kills: list[int], seed: int
+    streams: list[int], wishes: list[tuple[int, int]], controls: list[bool], kills: list[int], budget: Budget, seed: int
 ) -> None:
     """Where no pod fails: the demand may turn, the operator be killed after any step, and the controller take its time."""
     cluster = with_streams(*streams, choose=Random(seed).randrange)
     steps, acts = cycle(kills), cycle(controls)
     for desired, rounds in wishes:
         for _ in range(rounds):
-            cluster.carry_out(plan(cluster.fleet(), desired, BUDGET, UNKNOWN, cluster.now).actions[: next(steps)])
+            cluster.carry_out(plan(cluster.fleet(), desired, budget, UNKNOWN, cluster.now).actions[: next(steps)])
             had = {pod: pod.streams for pod in cluster.present}
             if next(acts):
                 cluster.control()
@@ -227,14 +235,17 @@ def late(pod: FakePod, now: float) -> bool:
     return pod.mark is not None and now >= pod.mark
 
 
+@pytest.mark.parametrize("budget", [BUDGET, PATIENT], ids=["at once", "patient"])
 @pytest.mark.parametrize("killed_after", range(1, 12))
-def test_an_operator_that_is_killed_after_each_step_arrives_at_the_same_fleet(killed_after: int) -> None:
+def test_an_operator_that_is_killed_after_each_step_arrives_at_the_same_fleet(
+    killed_after: int, budget: Budget
+) -> None:
     """Six pods become two, and each that goes is drained once, whichever step was the last of the operator's first life."""
     cluster = with_streams(600, 500, 400, 300, 200, 100)
     pods = list(cluster.pods)
     left = killed_after
     for _ in range(60):
-        actions = plan(cluster.fleet(), 2, BUDGET, UNKNOWN, cluster.now).actions
+        actions = plan(cluster.fleet(), 2, budget, UNKNOWN, cluster.now).actions
         cluster.carry_out(actions[:left] if left > 0 else actions)
         left -= len(actions)
         cluster.control()

@@ -49,6 +49,14 @@ def test_replicas_are_nobodys_but_scalings() -> None:
     assert "replicas" not in made("Deployment")["spec"]
 
 
+@pytest.mark.parametrize(("drained", "may"), [(0, 1), (2, 3)])
+def test_a_pod_may_be_evicted_also_while_others_are_drained_to_be_removed(drained: int, may: int) -> None:
+    """They are not ready, for as long as they are waited for: no node must wait with them."""
+    made = children(broadcaster(), AROUND, 3, drained)
+    (found,) = (each["spec"] for each in made if each["kind"] == "PodDisruptionBudget")
+    assert found["maxUnavailable"] == may
+
+
 def test_the_timing_of_a_rollout_is_the_budgets() -> None:
     found = broadcaster(scaling={"maxReconnectsPerSecond": 100})
     spec, budget = made("Deployment", found=found)["spec"], budget_of(found.spec)

@@ -47,6 +47,12 @@ def test_a_calm_fleet() -> None:
     }
 
 
+def test_pods_that_drain_to_be_removed_are_not_missed() -> None:
+    leaving = pod("c", 4000, ready_since=None, draining=True, drain_deadline=NOW + 600)
+    available = conditions(seen(Fleet(3, (*fleet(4000, 4000).pods, leaving))))["Available"]
+    assert (available["reason"], available["message"]) == ("AllPodsReady", "2 of 2 pods are ready")
+
+
 def test_all_of_it_fits_the_schema() -> None:
     assert unknown(status_of(seen(fleet(4000, 4000), contested="kubectl"), {}), structural(Status)) == []
 

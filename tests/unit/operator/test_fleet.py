@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, Pod, pod_of, pods_of
+from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, Pod, marked_among, pod_of, pods_of
 from tests.fleets import pod, sample
 
 BODY: dict[str, Any] = {
@@ -72,6 +72,12 @@ def test_a_deletion_cost_that_is_no_number_counts_as_none(cost: str) -> None:
     found = pod_of(changed(metadata={"annotations": {DELETION_COST: cost, DRAIN_DEADLINE: "soon"}}))
     assert found is not None
     assert (found.deletion_cost, found.marked) == (0, False)
+
+
+def test_pods_that_are_marked_are_counted_until_they_are_told_to_end() -> None:
+    ended = changed(metadata={"deletionTimestamp": "2027-01-15T08:00:30Z"})
+    unreadable, unmarked = (changed(metadata={"annotations": each}) for each in ({DRAIN_DEADLINE: "soon"}, {}))
+    assert marked_among([BODY, ended, unreadable, unmarked]) == 1
 
 
 @pytest.mark.parametrize(

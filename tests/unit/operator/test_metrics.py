@@ -3,14 +3,16 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ssecast_operator.actions import SetReplicas
+from ssecast_operator.actions import Drain, SetReplicas
 from ssecast_operator.broadcaster import Pause
 from ssecast_operator.decide import decide
+from ssecast_operator.fleet import Fleet
+from ssecast_operator.memory import Memory
 from ssecast_operator.metrics import Metrics
 from ssecast_operator.rebalance import BalanceMemory, rebalance
 from ssecast_operator.store import Key
 from ssecast_operator.victims import plan
-from tests.fleets import NOW, budget, experienced, fleet, spec_of
+from tests.fleets import LONG_AGO, NOW, budget, experienced, fleet, pod, pods, spec_of
 
 KEY = Key("shop", "news")
 OF = {"namespace": "shop", "broadcaster": "news"}
@@ -52,6 +54,29 @@ def test_a_round_is_told_under_the_name_of_its_broadcaster(metrics: Metrics) -> 
     assert value("phase", phase="Steady") == 1
     assert (value("rolling_out"), value("rollout_stuck")) == (1, 0)
     assert value("actions_total", action="ScaleUp") == 1
+
+
+def test_planned_reconnects_are_those_of_who_closes_now_and_not_of_who_will() -> None:
+    """One of three pods is to go: it closes nobody for a while, then 4,000 streams within 60 s, and is done."""
+    metrics, spec = Metrics(), spec_of({"tolerance": {"down": 0}, "burst": 0, "minReplicas": 1})
+    patient = budget(delay=5, patience=600)
+
+    def planned(shown: Fleet, now: float) -> float:
+        decision = decide(spec, shown, Memory(LONG_AGO, fresh_at=now), now, Pause())
+        moving = rebalance(shown, spec.scaling, patient, BalanceMemory(), now)
+        metrics.decided(KEY, decision, plan(shown, 2, patient, 4000, now), moving, 400.0)
+        return samples(metrics)["planned_reconnects_per_second", frozenset(OF.items())]
+
+    assert planned(fleet(4000, 4000, 4000), NOW) == 0
+    [_, drain] = plan(fleet(4000, 4000, 4000), 2, patient, 4000, NOW).actions
+    assert isinstance(drain, Drain)
+    leaving = pod("pod-0", 4000, drain_deadline=NOW + 665, draining=True, deadline=NOW + 665)
+    shown = Fleet(3, (leaving, *pods(4000, 4000, 4000)[1:]))
+    assert planned(shown, NOW + drain.delay - 1) == 0
+    assert planned(shown, NOW + drain.delay + 1) == pytest.approx(4000 / 60)
+    assert planned(shown, NOW + drain.delay + 61) == 0
+    metrics.forget(KEY)
+    assert planned(shown, NOW + drain.delay + 1) == 0
 
 
 def test_gauges_go_with_their_broadcaster(metrics: Metrics) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ssecast_operator.broadcaster import Pause
 from ssecast_operator.crd import structural
 from ssecast_operator.policies import HOLDS, PolicyError, read_policy, rules
 from ssecast_operator.spec import Spec
@@ -14,6 +15,27 @@ def test_a_broadcaster_is_read_with_its_defaults_also_from_among_others() -> Non
     assert policy.name == "prices"
     assert policy.spec.scaling.max_replicas == 9
     assert policy.spec.scaling.min_replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("annotations", "pause"),
+    [
+        ("", Pause()),
+        ("  annotations: {ssecast.dev/paused: 'true'}\n", Pause(scale_in=True, scale_out=True)),
+        ("  annotations: {ssecast.dev/paused-scale-in: 'yes', other: x}\n", Pause(scale_in=True)),
+        ("  annotations: {ssecast.dev/paused-scale-out: 'false'}\n", Pause()),
+    ],
+)
+def test_annotations_that_ask_for_a_pause_are_read(annotations: str, pause: Pause) -> None:
+    body = f"kind: Broadcaster\nmetadata:\n  name: prices\n{annotations}spec: {{}}\n"
+    assert read_policy(body, "a.yaml").pause == pause
+
+
+def test_an_annotation_that_is_no_text_is_refused_as_kubernetes_does() -> None:
+    body = "kind: Broadcaster\nmetadata:\n  annotations:\n    ssecast.dev/paused: true\nspec: {}\n"
+    with pytest.raises(PolicyError) as wrong:
+        read_policy(body, "a.yaml")
+    assert str(wrong.value) == "a.yaml, line 4: the annotation ssecast.dev/paused is True; expected is text, in quotes"
 
 
 def test_every_rule_of_the_definition_about_one_object_is_checked_here() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssecast_operator.quantities import seconds, size
+from ssecast_operator.quantities import range_seconds, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,19 @@ def test_sizes_are_read_as_kubernetes_reads_quantities(text: str, value: int) ->
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size such as 1Gi"):
         size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("10m", 600), ("36h", 129_600), ("7d", 604_800), ("1w", 604_800), ("90d", 7_776_000)]
+)
+def test_a_range_is_written_as_prometheus_writes_it(text: str, value: float) -> None:
+    assert range_seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "7", "7y", "9m", "599s", "91d", "1h30m", "-7d", "7d\n", "٧d"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected is a time from 10m to 90d"):
+        range_seconds(text)
 
 
 def test_what_is_no_text_is_left_to_the_type() -> None:

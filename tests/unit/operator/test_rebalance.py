@@ -14,7 +14,9 @@ from ssecast_operator.rebalance import (
     SETTLE_SECONDS,
     Balance,
     BalanceMemory,
+    Levels,
     Rebalancing,
+    levels_of,
     rebalance,
     restored_balance,
 )
@@ -27,18 +29,24 @@ LASTING = BalanceMemory(uneven_since=NOW - LASTING_SECONDS)
 MOVING = BalanceMemory(moving=True)
 
 
-def rebalanced(shown: Fleet, memory: BalanceMemory = LASTING, *, busy: str = "", **settings: Any) -> Rebalancing:
-    scaling = spec_of({"rebalance": settings}).scaling
+SMALL = {"target": 100, "limit": 10_000}
+"""So that a pod's share is the mean."""
+
+
+def rebalanced(
+    shown: Fleet, memory: BalanceMemory = LASTING, *, busy: str = "", each: Any = SMALL, **settings: Any
+) -> Rebalancing:
+    scaling = spec_of({"streamsPerPod": each, "rebalance": {"threshold": 0.2} | settings}).scaling
     return rebalance(shown, scaling, BUDGET, memory, NOW, busy=busy)
 
 
-def test_a_pod_far_above_the_mean_sheds_what_it_has_above_it() -> None:
-    """After a scale-up from two pods to three: the mean is 4,000, and 4,000 streams take 10 s."""
+def test_a_pod_far_above_the_mean_sheds_until_it_is_less_far() -> None:
+    """After a scale-up from two pods to three: the mean is 4,000, they keep 4,720, and 2,560 streams take 6.4 s."""
     assert rebalanced(fleet(6000, 6000, 0)) == Rebalancing(
         Balance.MOVING,
-        "2 pods shed 4,000 streams above the mean, over 10 s",
-        BalanceMemory(until=NOW + 10 + SETTLE_SECONDS, moving=True),
-        (Shed("pod-0", "uid-pod-0", 2000, 10.0), Shed("pod-1", "uid-pod-1", 2000, 10.0)),
+        "2 pods shed 2,560 streams, over 6 s",
+        BalanceMemory(until=NOW + 6.4 + SETTLE_SECONDS, moving=True),
+        (Shed("pod-0", "uid-pod-0", 1280, 6.4), Shed("pod-1", "uid-pod-1", 1280, 6.4)),
     )
 
 
@@ -50,17 +58,39 @@ def test_a_fifth_above_the_mean_is_tolerated(streams: tuple[int, ...], state: Ba
     assert rebalanced(fleet(*streams)).state is state
 
 
-@pytest.mark.parametrize(("streams", "state"), [((1100, 900), Balance.EVEN), ((1101, 899), Balance.MOVING)])
-def test_once_begun_it_goes_on_to_half_of_that(streams: tuple[int, ...], state: Balance) -> None:
-    """Hysteresis: otherwise it would begin again with the next client."""
+@pytest.mark.parametrize(("streams", "state"), [((1181, 819), Balance.EVEN), ((1182, 818), Balance.MOVING)])
+def test_once_begun_it_goes_on_until_each_has_what_it_may_keep(streams: tuple[int, ...], state: Balance) -> None:
+    """Hysteresis: otherwise it would begin again with the next client. A hundredth of the target is not looked at."""
     assert rebalanced(fleet(*streams), MOVING).state is state
     assert rebalanced(fleet(*streams)).state is Balance.EVEN
 
 
+@pytest.mark.parametrize(("streams", "state"), [((7200, 0, 0), Balance.EVEN), ((7201, 0, 0), Balance.MOVING)])
+def test_a_pod_that_has_no_more_than_it_should_is_left_alone_however_uneven(
+    streams: tuple[int, ...], state: Balance
+) -> None:
+    """It has room, and its streams' ages even out the fleet for nothing."""
+    assert rebalanced(fleet(*streams), each={"target": 6000, "limit": 10_000}).state is state
+
+
+def test_a_pod_that_is_nearly_full_sheds_whatever_the_threshold_says() -> None:
+    """It would soon turn clients away for whom there is room elsewhere."""
+    each = {"target": 9000, "limit": 10_000}
+    assert rebalanced(fleet(9950, 0), each=each, threshold=5).state is Balance.EVEN
+    (shed,) = rebalanced(fleet(9951, 0), each=each, threshold=5).actions
+    assert shed.count == 9951 - 9855
+
+
+def test_a_pod_that_takes_less_than_the_mean_is_no_donor() -> None:
+    assert levels_of(5000.0, 1000, spec_of({"streamsPerPod": SMALL}).scaling) == Levels(5001.0, 5000.9)
+
+
 def test_a_few_streams_are_not_worth_a_reconnect() -> None:
-    """One per cent of the target, here 60, and never less than one."""
-    assert rebalanced(fleet(120, 0)).state is Balance.EVEN
-    assert rebalanced(fleet(122, 0)).state is Balance.MOVING
+    """One per cent of the target, and never less than one."""
+    assert rebalanced(fleet(6060, 0), each={"target": 6000, "limit": 6010}).state is Balance.EVEN
+    assert rebalanced(fleet(6061, 0), each={"target": 6000, "limit": 6010}).state is Balance.MOVING
+    assert rebalanced(fleet(2, 0), each={"target": 1, "limit": 9}).state is Balance.EVEN
+    assert rebalanced(fleet(4, 0), each={"target": 1, "limit": 9}).state is Balance.MOVING
 
 
 def test_it_must_last() -> None:
@@ -132,7 +162,7 @@ def test_it_can_be_switched_off() -> None:
 
 def test_a_round_is_bounded_and_each_gives_the_same_share() -> None:
     """400 per second for a minute are 24,000 streams; the rest has to wait for the next round."""
-    found = rebalanced(fleet(*[10_000] * 8, *[0] * 8))
+    found = rebalanced(fleet(*[10_000] * 8, *[0] * 8), threshold=0.1)
     assert {shed.count for shed in found.actions} == {3000}
     assert {shed.window for shed in found.actions} == {ROUND_SECONDS}
 
@@ -140,13 +170,13 @@ def test_a_round_is_bounded_and_each_gives_the_same_share() -> None:
 def test_no_more_is_shed_than_the_others_can_take() -> None:
     """A pod may be smaller than the mean."""
     shown = Fleet(2, (pod("a", 9000), pod("b", 100, capacity=1000)))
-    assert [shed.count for shed in rebalanced(shown).actions] == [900]
+    assert [shed.count for shed in rebalanced(shown).actions] == [900]  # of 3,631
     full = Fleet(2, (pod("a", 9000), pod("b", 1000, capacity=1000)))
     assert rebalanced(full).state is Balance.EVEN
 
 
 def test_a_small_round_still_takes_a_second() -> None:
-    assert rebalanced(fleet(200, 0)).actions == (Shed("pod-0", "uid-pod-0", 100, 1.0),)
+    assert rebalanced(fleet(200, 0)).actions == (Shed("pod-0", "uid-pod-0", 82, 1.0),)
 
 
 def test_a_round_survives_the_operator() -> None:

@@ -48,6 +48,29 @@ def test_two_policies_stand_beside_each_other_and_the_tighter_one_has_fewer_pods
     assert tight["pod_hours"] < calm["pod_hours"]
 
 
+def test_a_saved_answer_of_prometheus_is_a_trace(folder: Path) -> None:
+    values = [[60 * at, str(20_000 + 100 * at)] for at in range(5)]
+    body = {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}}
+    (folder / "past.json").write_text(json.dumps(body))
+    done = simulate("--no-rivals", "--trace", folder / "past.json", "--json", folder / "out.json")
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads((folder / "out.json").read_text())
+    assert found["client_hours"] == pytest.approx(20_200 * 4 / 60, rel=0.01)
+
+
+def test_a_policy_that_is_paused_removes_no_pod(folder: Path) -> None:
+    paused = POLICY.replace("{name: NAME}", "{name: still, annotations: {ssecast.dev/paused-scale-in: 'true'}}")
+    (folder / "still.yaml").write_text(paused.replace("TARGET", "6000"))
+    (folder / "falls.csv").write_text("time,clients\n0,30000\n60,2000\n900,2000\n")
+    done = simulate(
+        "--compare", folder / "calm.yaml", folder / "still.yaml", "--trace", folder / "falls.csv", "--json", folder / "out.json"
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    calm, still = json.loads((folder / "out.json").read_text())
+    assert still["pod_hours"] == pytest.approx(still["most_pods"] * 900 / 3600)
+    assert calm["pod_hours"] < still["pod_hours"]
+
+
 def test_each_trace_and_seed_has_its_picture(folder: Path) -> None:
     done = simulate(
         "--no-rivals", "--trace", folder / "trace.csv", "--seed", 1, "--seed", 2, "--plot", folder / "{trace}-{seed}.png"
@@ -74,7 +97,7 @@ def test_a_page_has_everything_in_it(folder: Path) -> None:
         (["no.yaml"], "no.yaml cannot be read: No such file or directory"),
         (["bad.yaml"], "bad.yaml, line 1: there is no Broadcaster; expected is an object with kind: Broadcaster"),
         (["binary.yaml"], "binary.yaml cannot be read: it is no text"),
-        (["--trace", "storm"], "there is no trace 'storm'; expected is a file that ends in .csv, all, or one of steady,"),
+        (["--trace", "storm"], "there is no trace 'storm'; expected is a file that ends in .csv or .json, all, or one of steady,"),
         (["--trace", "bad.csv"], "bad.csv, line 1: column 'users' is unknown; expected is the header time,clients"),
         (["--routing", "random"], "--routing is 'random'; it must be round-robin, least-connections, power-of-two"),
         (["calm.yaml", "--compare", "calm.yaml", "tight.yaml"], "there are a file and --compare; expected is one of them"),

@@ -26,5 +26,5 @@ def test_nothing_is_moved_while_pods_are_added_or_a_pause_is_asked_for() -> None
 
 
 def test_a_fleet_that_is_as_it_should_be_may_even_out() -> None:
-    moving = verdict_on(fleet(6000, 2000, 6000), spec_of(), experienced(), FRESH_START, NOW).rebalancing
+    moving = verdict_on(fleet(9900, 1000, 6100), spec_of(), experienced(), FRESH_START, NOW).rebalancing
     assert moving.state is Balance.UNEVEN

@@ -68,6 +68,22 @@ def test_nobody_is_closed_while_clients_are_still_sent_to_the_victims() -> None:
     assert told.actions == (Mark("b", NOW + 55), Drain("b", "uid-b", 50.0, 5))
 
 
+def test_who_has_as_many_streams_as_it_should_is_given_time_to_lose_them() -> None:
+    """What ends by itself meanwhile costs no reconnect. Who has fewer is given less: a pod costs money too."""
+    patient = budget(delay=5, patience=600)
+    begun = plan(fleet(6000, 6000), 1, patient, 6000, NOW)
+    assert begun == Plan(
+        Phase.EMPTYING,
+        "pod-0 take no more streams; what is left of 6,000 in 605 s they close, over 60 s",
+        (Mark("pod-0", NOW + 665), Drain("pod-0", "uid-pod-0", 60, 605)),
+    )
+    [_, drain] = plan(fleet(6000, 1500), 1, patient, 6000, NOW).actions
+    assert drain == Drain("pod-1", "uid-pod-1", 60, 155)
+    assert plan(fleet(6000, 0), 1, patient, 6000, NOW).actions[1] == Drain("pod-1", "uid-pod-1", 60, 5)
+    [_, drain] = plan(fleet(9000, 9000), 1, patient, 6000, NOW).actions
+    assert drain == Drain("pod-0", "uid-pod-0", 60, 605), "not longer than that"
+
+
 def test_victims_share_the_budget() -> None:
     """48,000 streams at 400 per second take two minutes, for all of them together."""
     actions = planned(fleet(*[6000] * 9), 1).actions
@@ -109,8 +125,15 @@ def test_how_the_replica_set_ranks_pods(each: Pod, rank: int) -> None:
 
 
 def test_it_waits_until_they_have_no_stream() -> None:
-    waiting = planned(Fleet(3, (pod("a", 9), marked("b", 5), marked("c", 0))), 1)
-    assert waiting == Plan(Phase.DRAINING, "b drain for another 30 s")
+    waiting = planned(Fleet(3, (pod("a", 9), marked("b", 5), marked("c", 7))), 1)
+    assert waiting == Plan(Phase.DRAINING, "b, c drain for another 30 s")
+
+
+@pytest.mark.parametrize(("left", "phase"), [(61.0, Phase.EMPTYING), (60.0, Phase.DRAINING), (0.0, Phase.DRAINING)])
+def test_as_long_as_they_close_nobody_they_are_emptying(left: float, phase: Phase) -> None:
+    """Which is no sign of trouble, however long it takes; the first of them counts."""
+    shown = Fleet(3, (pod("a", 9), marked("b", 5, left=left), marked("c", 5, left=900.0)))
+    assert planned(shown, 1).phase is phase
 
 
 @pytest.mark.parametrize(
@@ -202,6 +225,37 @@ def test_when_more_are_to_go_they_wait_for_their_turn() -> None:
     """Two windows at once would be twice the budget."""
     shown = Fleet(4, (*pods(9, 9, 9), marked("b", 5)))
     assert planned(shown, 1) == Plan(Phase.DRAINING, "b drain for another 30 s")
+    gone = Fleet(4, (*pods(9, 9, 9), marked("b")))
+    assert [action.pod for action in planned(gone, 1).actions if isinstance(action, Mark)] == ["pod-0", "pod-1"]
+
+
+@pytest.mark.parametrize(("left", "begun"), [(606.0, False), (605.0, True), (12.0, True)])
+def test_it_is_their_turn_when_the_others_will_have_closed_by_the_time_that_they_begin(
+    left: float, begun: bool
+) -> None:
+    """While the ones lose their streams by themselves, the next ones may begin to do so."""
+    shown = Fleet(3, (*pods(6000, 6000), marked("z", 5, left=left)))
+    actions = plan(shown, 1, budget(delay=5, patience=600), 6000, NOW).actions
+    assert actions == ((Mark("pod-0", NOW + 665), Drain("pod-0", "uid-pod-0", 60, 605)) if begun else ())
+
+
+def test_who_closes_for_longer_than_its_mark_says_is_waited_for() -> None:
+    """It was told late."""
+    late = pod("z", 5, draining=True, deadline=NOW + 9, drain_deadline=NOW)
+    shown = Fleet(3, (*pods(9, 9), late))
+    assert planned(shown, 1).actions == ()
+    over = pod("z", 5, draining=True, deadline=NOW, drain_deadline=NOW)
+    assert planned(Fleet(3, (*pods(9, 9), over)), 1).actions != ()
+
+
+def test_who_is_drained_does_not_wait_for_the_others() -> None:
+    done, waiting = marked("b"), marked("c", 500, left=900.0)
+    assert planned(Fleet(3, (pod("a", 9), done, waiting)), 1).actions == (SetDeletionCost("b", -1),)
+    done = marked("b", deletion_cost=-1)
+    assert planned(Fleet(3, (pod("a", 9), done, waiting)), 1) == Plan(
+        Phase.REMOVING, "b are drained and are removed", (SetReplicas(3, 2),)
+    )
+    assert planned(Fleet(2, (pod("a", 9), done, waiting)), 1).phase is Phase.REMOVING, "the ReplicaSet has yet to act"
 
 
 def test_not_during_a_rollout() -> None:
@@ -240,14 +294,19 @@ def test_a_marked_pod_that_does_not_drain_is_told_again_within_what_is_left() ->
 
 
 def test_a_pod_that_is_told_late_gets_as_long_as_the_budget_asks_for() -> None:
-    """Not all its streams in what is left: those of the others count as well. They slow down with it."""
+    """And not before the others have closed: together they would be more than the budget."""
     late = pod("b", 6000, drain_deadline=NOW + 10)
+    assert planned(Fleet(2, (pod("a", 9), late)), 1).actions == (Drain("b", "uid-b", 15.0),)
     other = marked("c", 2000, left=10.0)
     told = planned(Fleet(3, (pod("a", 9), late, other)), 1)
-    assert told.message == "b begin late to drain, over 20 s"
-    assert told.actions == (Drain("b", "uid-b", 20.0), Drain("c", "uid-c", 20.0))
+    assert told == Plan(Phase.DRAINING, "b, c drain for another 10 s", (Drain("b", "uid-b", 15.0, 10.0),))
     later = pod("b", 6000, drain_deadline=NOW - 1)
     assert planned(Fleet(2, (pod("a", 9), later)), 1).actions == (Drain("b", "uid-b", 15.0),)
+
+
+def test_a_pod_that_has_started_anew_is_still_given_time_to_lose_its_streams() -> None:
+    anew = pod("b", 40, drain_deadline=NOW + 500)
+    assert planned(Fleet(2, (pod("a", 9), anew)), 1).actions == (Drain("b", "uid-b", 60.0, 440.0),)
 
 
 def test_with_a_new_deadline_where_the_old_one_would_end_it() -> None:

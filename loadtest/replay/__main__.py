@@ -1,0 +1,127 @@
+"""`python -m loadtest.replay`: the command line, and what one sees while it runs."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import nats.errors
+import typer
+from rich.console import Console
+
+from loadtest.bench import toolchain
+from loadtest.bench.machine import record
+from loadtest.bench.peers import ROOT
+from loadtest.fleet.kubectl import Kubectl
+from loadtest.fleet.objects import Images, Policy
+from loadtest.fleet.stage import Stage, staged
+from loadtest.replay.comparison import BodyError
+from loadtest.replay.report import write
+from loadtest.replay.session import replay
+
+FAILED, WRONG = 1, 2
+RESULTS = ROOT / "loadtest" / "results"
+STREAMS_MOST = 12_000
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+screen = Console(stderr=True)
+
+
+@app.command()
+def main(
+    streams: Annotated[int, typer.Option(min=300, max=STREAMS_MOST, help="Clients at the height.")] = 3200,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Events per second.")] = 10.0,
+    image: Annotated[str, typer.Option(help="Of the pods.")] = Images.service,
+    operator_image: Annotated[str, typer.Option(help="Of the operator.")] = Images.operator,
+    nats_image: Annotated[str, typer.Option(help="Of nats-server.")] = Images.nats,
+    results: Annotated[Path, typer.Option(help="Where the folder of results is put.")] = RESULTS,
+    draw: Annotated[
+        Path | None, typer.Option(help="A folder with a results.json: make its page and picture anew, and no more.")
+    ] = None,
+) -> None:
+    """A kick-off and its end on the cluster that KUBECONFIG names, with real streams, and the simulator's curve beside it.
+
+    Ends with 1 where a client gave up, or more reconnected in a second than the budget.
+    """
+    if draw:
+        _write(draw, _read(draw / "results.json"))
+        return
+    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
+        _fail("KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG)
+    try:
+        toolchain.build()
+        Kubectl("default").node()
+    except RuntimeError as problem:
+        _fail(str(problem), WRONG)
+    work = Path(tempfile.mkdtemp(prefix="ssecast-replay-"))
+    stage = Stage(work, Images(image, operator_image, nats_image), _policy(streams), rate)
+    try:
+        body = asyncio.run(_to_the_end(stage, streams))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _fail("interrupted; everything that was started has ended", FAILED)
+    except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
+        _fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
+    folder = results / f"{datetime.now(UTC):%Y-%m-%d}-replay"
+    _write(folder, body | {"machine": record() | {"kubernetes": _version()}})
+    peak = max(body["forced"], default=0)
+    if body["gave_up"] or peak > stage.policy.budget:
+        _fail(f"{body['gave_up']:,} gave up; {peak:,} reconnects in a second, budget {stage.policy.budget:,}", FAILED)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _policy(streams: int) -> Policy:
+    """As many streams want the most pods, and the fewest at first can take less than all of them: some are refused."""
+    burst = streams // 32
+    target = round((streams + burst) / (Policy.pods[1] - 0.3))
+    return Policy(
+        budget=max(50, streams // 20), burst=burst, limit=round(target * 1.5), target_small=target, patience=30
+    )
+
+
+async def _to_the_end(stage: Stage, streams: int) -> dict[str, Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with staged(stage):
+        return await replay(stage, streams, _say)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(file.read_text())
+    except OSError as wrong:
+        _fail(f"{file} cannot be read: {wrong.strerror}", WRONG)
+    except ValueError as wrong:
+        _fail(f"{file}: {wrong}; expected is JSON", WRONG)
+    return dict(body) if isinstance(body, dict) else {}
+
+
+def _write(folder: Path, body: dict[str, Any]) -> None:
+    try:
+        write(folder, body)
+    except BodyError as wrong:
+        _fail(f"{folder / 'results.json'}: {wrong}", WRONG)
+    _say(f"{folder / 'README.md'}")
+
+
+def _version() -> str:
+    return str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])
+
+
+def _say(sentence: str) -> None:
+    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    screen.print(f"replay: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app(prog_name="ssecast replay")
