@@ -39,7 +39,7 @@ defaults
     errorfile 504 {folder}/come-back.http
 
 frontend streams
-    bind 127.0.0.1:{port}
+{binds}
     default_backend pods
 
 backend pods
@@ -63,17 +63,31 @@ def installed() -> str | None:
 
 
 class Proxy:
-    """HAProxy in master-worker mode. Round robin: the fewest connections are those of a pod that is full."""
+    """HAProxy in master-worker mode. Round robin: the fewest connections are those of a pod that is full.
 
-    def __init__(self, pods: Sequence[Pod], folder: Path, *, clients: int, retry_ms: int, spread_ms: int) -> None:
-        self.port = free_port()
+    beside: one whose port this one listens on too; the kernel spreads the clients over both.
+    """
+
+    def __init__(
+        self,
+        pods: Sequence[Pod],
+        folder: Path,
+        *,
+        clients: int,
+        retry_ms: int,
+        spread_ms: int,
+        beside: "Proxy | None" = None,
+    ) -> None:
+        own = free_port()
+        self.port: int = own if beside is None else beside.port
+        self._own = own
         self._config = folder / "haproxy.cfg"
         lines = (f"    server pod-{pod.number} 127.0.0.1:{pod.port} check port {pod.admin_port} inter 200ms fall 1 rise 1"
                  for pod in pods)  # fmt: skip
         text = CONFIG.format(
             maxconn=clients + clients // 10 + 200,
             folder=folder,
-            port=self.port,
+            binds="\n".join(f"    bind 127.0.0.1:{port}" for port in sorted({own, self.port})),
             base=retry_ms,
             spread=max(spread_ms, 1),
             servers="\n".join(lines),
@@ -87,7 +101,7 @@ class Proxy:
         assert program is not None
         self.child = Child([program, "-W", "-db", "-f", str(self._config)], self.log, env=dict(os.environ))
         try:
-            self.child.wait_until_up(self.port)
+            self.child.wait_until_up(self._own)  # on the other one somebody else would answer
         except BaseException:
             self.child.stop()
             raise

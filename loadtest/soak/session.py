@@ -36,7 +36,6 @@ class Outcome:
     """All that the report is made of. began, ended: of k6; milliseconds. samples: of each pod. cpu: seconds of all pods."""
 
     options: Options
-    proxy: bool
     result: Result
     began: int = 0
     ended: int = 0
@@ -52,7 +51,7 @@ class Outcome:
 async def soak(options: Options, folder: Path, tell: Tell) -> Outcome:
     """Makes a run in an empty folder. Raises RuntimeError or OSError where it cannot even begin."""
     async with staged(options, folder) as stage:
-        outcome = Outcome(options, stage.proxy is not None, Result(0, "", 0.0, [], {}))
+        outcome = Outcome(options, Result(0, "", 0.0, [], {}))
         with K6Run(options.scenario, folder, options.environment(stage)) as k6:
             outcome.began = now_ms()
             tell(f"k6 runs {options.scenario} for {options.minutes:g} minutes with {options.streams:,} streams")

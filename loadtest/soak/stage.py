@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,13 +32,20 @@ DRAIN_DELAY_SECONDS = 0.6
 CHANGING = frozenset({"soak", "mixed", "upload-progress"})
 """Scenarios in which pods come and go. The others measure something that this would spoil."""
 
+BEHIND_PROXY_MOST = 7_000
+"""Streams: a proxy has two files open for each, and a process may open 20,000 on the usual machine."""
+
+PROXY_SPARE = 5
+"""The kernel does not spread clients evenly: a proxy takes a fifth more than its share."""
+
 MINUTES_PER_CHANGE = 10.0
 CHANGES_MOST = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. churn: percent of the streams that are cut within a minute. pod: the command that starts one."""
+    """What was asked for. churn: percent of the streams that are cut within a minute. pod: the command that starts one.
+    behind_proxy: streams that one proxy takes."""
 
     scenario: str = "soak"
     minutes: float = 5.0
@@ -46,6 +54,12 @@ class Options:
     churn: float = 5.0
     rate: float = 10.0
     pod: tuple[str, ...] = POD
+    behind_proxy: int = BEHIND_PROXY_MOST
+
+    @property
+    def proxies(self) -> int:
+        """How many of them share a port."""
+        return math.ceil(self.streams / self.behind_proxy) if self.pods > 1 else 0
 
     @property
     def capacity(self) -> int:
@@ -119,7 +133,7 @@ class Stage:
         store = json.dumps(str(folder / "jetstream"))
         self.nats = EmbeddedNats(jetstream=False, config=f"jetstream {{ store_dir: {store} }}")
         self.pods: list[Pod] = []
-        self.proxy: Proxy | None = None
+        self.proxies: list[Proxy] = []
         self.polled: Child | None = None
         self.polled_port = 0
         self.lives: list[Life] = []
@@ -133,7 +147,7 @@ class Stage:
     @property
     def port(self) -> int:
         """Where streams and publishers come to."""
-        return self.proxy.port if self.proxy is not None else self.pods[0].port
+        return self.proxies[0].port if self.proxies else self.pods[0].port
 
     async def change(self) -> str:
         """Starts the spare pod, and drains the one beside the first that has lived longest; returns what happened."""
@@ -175,13 +189,26 @@ class Stage:
         self.pods = [Pod(number, options.pod, self.folder, settings) for number in range(count)]
         stack.push_async_callback(self._stop_pods)
         await asyncio.gather(*(self._start(pod) for pod in self.pods[: options.pods]))
-        if options.pods > 1:
-            self.proxy = Proxy(
-                self.pods, self.folder, clients=options.streams, retry_ms=RETRY_MS, spread_ms=options.spread_ms
-            )
-            stack.enter_context(self.proxy)
+        for number in range(options.proxies):
+            self._start_proxy(number, stack)
         if options.scenario == "polling":
             self._start_polled(stack)
+
+    def _start_proxy(self, number: int, stack: AsyncExitStack) -> None:
+        options, folder = self.options, self.folder / f"haproxy-{number}"
+        folder.mkdir()
+        share = math.ceil(options.streams / options.proxies)
+        self.proxies.append(
+            Proxy(
+                self.pods,
+                folder,
+                clients=share + (share // PROXY_SPARE if options.proxies > 1 else 0),
+                retry_ms=RETRY_MS,
+                spread_ms=options.spread_ms,
+                beside=self.proxies[0] if self.proxies else None,
+            )
+        )
+        stack.enter_context(self.proxies[-1])
 
     def _start_polled(self, stack: AsyncExitStack) -> None:
         self.polled_port = free_port()

@@ -25,7 +25,7 @@ def samples(memory: float = 0.0, files: float = 0.0, kept: float = 0.0) -> list[
 
 
 def outcome(found: list[Sample] | None = None, result: Result | None = None, **changed: object) -> Outcome:
-    made = Outcome(Options(), True, result or Result(0, "", SECONDS, [], {}))
+    made = Outcome(Options(), result or Result(0, "", SECONDS, [], {}))
     made.samples, made.lives = [samples() if found is None else found], [LIFE]
     return replace(made, **changed)  # type: ignore[arg-type]
 
