@@ -25,7 +25,7 @@ from charts.make.schema import from_structural, spec_schema
 from tests.chart.parts import SCENARIOS, fleet, made
 
 DEFINITIONS = {
-    "gateway.networking.k8s.io": ("sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard/*.yaml"),
+    "gateway.networking.k8s.io": ("sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*.yaml"),
     "gateway.envoyproxy.io": ("github.com/envoyproxy/gateway@v1.6.0", "charts/gateway-helm/crds/generated/*.yaml"),
     "traefik.io": (
         "github.com/traefik/traefik/v3@v3.6.0",
