@@ -13,11 +13,11 @@ import structlog
 from ssecast.signature import signed
 from ssecast_operator.actions import Drain, Shed, Undrain
 from ssecast_operator.children import ADMIN_PORT
+from ssecast_operator.question import ask
 from ssecast_operator.samples import NO_SAMPLE, NoLoadError, Sample, read_load
 
 ASK_SECONDS = 2.0
 ASKED_AT_ONCE = 128
-ANSWER_MAX_BYTES = 64 * 1024
 FORGET_SECONDS = 300.0
 
 log = structlog.get_logger()
@@ -83,20 +83,19 @@ class Loads:
 
     async def _ask(self, address: Address) -> None:
         self._asked[address.uid] = time.time()
-        assert self._session is not None
         try:
-            async with self._slots, self._session.get(_url(address.ip, "/load")) as answer:
-                if answer.status != 200:
-                    self.failures["status"] += 1
-                    return
-                body = await _whole(answer)
-            self._samples[address.uid] = Sample(read_load(body, address.uid), time.time())
+            async with self._slots, asyncio.timeout(ASK_SECONDS):
+                answer = await ask(address.ip, ADMIN_PORT, "/load")
+            if answer.status != 200:
+                self.failures["status"] += 1
+                return
+            self._samples[address.uid] = Sample(read_load(answer.body, address.uid), time.time())
         except NoLoadError as wrong:
             self.failures["unreadable"] += 1
             log.warning("a pod's load cannot be used", pod_uid=address.uid, why=str(wrong))
         except TimeoutError:
             self.failures["timeout"] += 1
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             self.failures["unreachable"] += 1
 
 
@@ -104,16 +103,6 @@ def addresses(pods: Iterable[Mapping[str, Any]]) -> list[Address]:
     """Of the pods that have one."""
     found = ((pod["metadata"]["uid"], (pod.get("status") or {}).get("podIP")) for pod in pods)
     return [Address(uid, ip) for uid, ip in found if ip]
-
-
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    """The body, which comes in pieces. Raises NoLoadError where it does not end."""
-    body = b""
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > ANSWER_MAX_BYTES:
-            raise NoLoadError(f"the answer is longer than {ANSWER_MAX_BYTES:,} bytes")
-    return body
 
 
 def _url(ip: str, path: str) -> str:

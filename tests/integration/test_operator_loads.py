@@ -7,10 +7,12 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from ssecast.dev import EmbeddedNats
@@ -24,6 +26,9 @@ MakePod = Callable[..., Pod]
 
 UID = "0b1f6a52-0000-4000-8000-000000000001"
 TOKEN = secrets.token_urlsafe(32)
+
+WHOLE = b'{"pod_uid": "%s", "boot_id": "b", "streams": 1, "capacity": 2, "draining": false, "refused_per_second": 0}'
+"""What a pod answers, but for its UID."""
 
 
 def own_address() -> str:
@@ -170,15 +175,12 @@ async def test_one_that_does_not_answer_delays_nobody(loads: Loads, signed_pod: 
 
 
 async def test_an_answer_may_come_in_pieces(loads: Loads) -> None:
-    whole = (
-        b'{"pod_uid": "%s", "boot_id": "b", "streams": 1, "capacity": 2, "draining": false, "refused_per_second": 0}'
-    )
     app = web.Application()
 
     async def load(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for byte in whole % UID.encode():
+        for byte in WHOLE % UID.encode():
             await response.write(bytes([byte]))
             await asyncio.sleep(0)
         return response
@@ -191,3 +193,72 @@ async def test_an_answer_may_come_in_pieces(loads: Loads) -> None:
         assert await ask(loads, address) == Load("b", 1, 2)
     finally:
         await runner.cleanup()
+
+
+def in_full(said: bytes) -> bytes:
+    """The same as an answer of HTTP."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+
+
+@asynccontextmanager
+async def somebody(say: bytes, address: str) -> AsyncIterator[list[bytes]]:
+    """Who answers whatever is asked with these bytes, and ends the connection; yields what was asked."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(say)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, address, ADMIN_PORT):
+        yield asked
+
+
+@pytest.mark.parametrize(
+    ("say", "reason"),
+    [
+        (b"", "unreachable"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "unreachable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", "unreachable"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n", "unreachable"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", "status"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, "unreadable"),
+    ],
+    ids=["nothing", "no HTTP", "half of it", "a chunk without length", "another address", "a head without end"],
+)
+async def test_who_is_no_pod_is_no_data(loads: Loads, say: bytes, reason: str) -> None:
+    address = own_address()
+    async with somebody(say, address):
+        assert await ask(loads, address) is None
+    assert loads.failures == {reason: 1}
+
+
+async def test_what_comes_after_the_answer_does_not_count(loads: Loads) -> None:
+    address, answer = own_address(), in_full(WHOLE % UID.encode())
+    async with somebody(answer + answer.replace(b"200 OK", b"500 No"), address) as asked:
+        assert await ask(loads, address) == Load("b", 1, 2)
+    assert asked[0].startswith(b"GET /load HTTP/1.1\r\nHost: %s:9090\r\n" % address.encode())
+
+
+async def test_a_pod_may_have_an_address_of_ipv6(loads: Loads) -> None:
+    async with somebody(in_full(WHOLE % UID.encode()), "::1") as asked:
+        assert await ask(loads, "::1") == Load("b", 1, 2)
+    assert b"\r\nHost: [::1]:9090\r\n" in asked[0]
+
+
+def test_the_loop_that_the_operator_runs_on_asks_alike() -> None:
+    """uvloop's connections are of other classes than asyncio's."""
+    there, silent, gone, breaking = (own_address() for _ in range(4))
+
+    async def main() -> Loads:
+        loads = Loads()
+        pods = [body(each, each) for each in (silent, gone, breaking)]
+        async with somebody(in_full(WHOLE % UID.encode()), there), somebody(b"HTTP/1.1 200", breaking):
+            with socket.create_server((silent, ADMIN_PORT)):
+                await loads.ask([*pods, body(there)], time.time())
+        return loads
+
+    loads = uvloop.run(main())
+    assert loads.of([body(there)])[UID].load == Load("b", 1, 2)
+    assert loads.failures == {"timeout": 1, "unreachable": 2}
