@@ -12,6 +12,9 @@ from ssecast_operator.broadcaster import GROUP
 from ssecast_operator.instants import instant
 from ssecast_operator.samples import NO_SAMPLE, Sample
 
+POD = "Pod"
+"""The kind, as the API names it."""
+
 DRAIN_DEADLINE = f"{GROUP}/drain-deadline"
 """Marks a pod that is drained to be removed; its value: when its streams are closed at the latest."""
 
@@ -19,6 +22,15 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes' own: among pods that are alike, the ReplicaSet removes the one with the lowest value first."""
 
 TEMPLATE_HASH = "pod-template-hash"
+
+LOOKED_AT = {
+    "metadata": (
+        "name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "labels", "annotations",
+    ),
+    "spec": ("nodeName",),
+    "status": ("phase", "podIP", "conditions", "containerStatuses"),
+}  # fmt: skip
+"""Of a pod of the API, what anybody here looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,15 @@ def pod_of(body: Mapping[str, Any], sample: Sample = NO_SAMPLE) -> Pod | None:
         deletion_cost=_cost(annotations.get(DELETION_COST)),
         sample=sample,
     )
+
+
+def essentials_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod of the API without what nobody looks at, most of all the template that it has from its Deployment: of a thousand
+    pods that is 28 of 31 MB."""
+    sections = ((name, body.get(name), fields) for name, fields in LOOKED_AT.items())
+    return {
+        name: {field: known[field] for field in fields if field in known} for name, known, fields in sections if known
+    }
 
 
 def pods_of(bodies: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample]) -> tuple[Pod, ...]:

@@ -1,4 +1,5 @@
-"""The objects of the cluster as they were last seen, by their Broadcaster. Watches fill it, and so do our own writes.
+"""The objects of the cluster as they were last seen, by their Broadcaster; of pods, of which there are many, what is looked at.
+Watches fill it, and so do our own writes.
 
 What was written is in here at once: a decision made from a look that is older than one's own write would be made twice.
 """
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ssecast_operator.broadcaster import KIND
 from ssecast_operator.children import BROADCASTER
+from ssecast_operator.fleet import POD, essentials_of
 
 Body = Mapping[str, Any]
 
@@ -55,7 +57,8 @@ class Store:
         if kind == KIND:
             self._broadcasters[key] = body
         else:
-            self._children.setdefault(key, {})[(kind, body["metadata"]["name"])] = body
+            kept = essentials_of(body) if kind == POD else body
+            self._children.setdefault(key, {})[(kind, body["metadata"]["name"])] = kept
         self.wake(key)
 
     def drop(self, kind: str, body: Body) -> None:

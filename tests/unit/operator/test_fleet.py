@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, Pod, marked_among, pod_of, pods_of
+from ssecast_operator.conditions import troubles_of
+from ssecast_operator.fleet import (
+    DELETION_COST,
+    DRAIN_DEADLINE,
+    Fleet,
+    Pod,
+    essentials_of,
+    marked_among,
+    pod_of,
+    pods_of,
+)
+from ssecast_operator.loads import addresses
 from tests.fleets import pod, sample
 
 BODY: dict[str, Any] = {
@@ -48,6 +59,24 @@ def test_a_pod_that_was_just_made_has_next_to_nothing() -> None:
     made = pod_of({"metadata": {"name": "p", "uid": "u"}})
     assert made == Pod("p", "u", scheduled=False, running=False)
     assert (made.ready, made.marked, made.leaving) == (False, False, False)
+
+
+def test_what_nobody_looks_at_is_not_kept() -> None:
+    containers = [{"name": "ssecast", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "again"}}}]
+    seen = changed(metadata={"namespace": "news"}, status={"containerStatuses": containers, "podIP": "10.0.0.1"})
+    whole = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": seen["metadata"] | {"managedFields": [{"manager": "kubelet"}], "ownerReferences": []},
+        "spec": seen["spec"] | {"containers": [{"name": "ssecast", "image": "ssecast:1"}]},
+        "status": seen["status"] | {"qosClass": "Burstable"},
+    }
+    kept = essentials_of(whole)
+    assert kept == seen
+    assert essentials_of(kept) == kept
+    assert pod_of(kept) == pod_of(whole)
+    assert addresses([kept]) == addresses([whole])
+    assert troubles_of([kept]) == troubles_of([whole]) != []
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

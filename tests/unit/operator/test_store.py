@@ -34,6 +34,14 @@ def test_the_broadcaster_is_woken_by_what_is_new_and_by_nothing_else() -> None:
     assert woken == [KEY, KEY]
 
 
+def test_of_pods_that_is_kept_which_is_looked_at() -> None:
+    store = Store()
+    store.put("Pod", body("a") | {"spec": {"nodeName": "node-1", "containers": []}})
+    store.put("Deployment", body("a") | {"spec": {"template": {}}})
+    assert store.child(KEY, "Pod", "a") == body("a") | {"spec": {"nodeName": "node-1"}}
+    assert store.child(KEY, "Deployment", "a") == body("a") | {"spec": {"template": {}}}
+
+
 def test_who_has_the_name_of_one_that_is_gone_stays() -> None:
     store = Store()
     store.put("Pod", body("a", 5, "second"))
