@@ -132,13 +132,15 @@ class Stage:
             uid = pod["metadata"]["uid"]
             number = len(self.addresses)
             self.addresses[uid] = address = f"127.{130 + number // 62_500}.{number // 250 % 250}.{number % 250 + 1}"
+            name, alive = pod["metadata"]["name"], _alive(pod, address)
             async with slots:
-                await self.cluster.merge(PODS, self.namespace, pod["metadata"]["name"], _alive(address), status=True)
+                await self.cluster.merge(PODS, self.namespace, name, alive, status=True)
 
         deadline = time.monotonic() + PATIENCE
         while True:
             there = await self.pods()
-            await asyncio.gather(*[enliven(pod) for pod in there if pod["metadata"]["uid"] not in self.addresses])
+            new = [pod for pod in there if pod["metadata"]["uid"] not in self.addresses]
+            await asyncio.gather(*[enliven(pod) for pod in new if _scheduling(pod)])
             await self.tell({pod["metadata"]["uid"] for pod in there})
             if len(there) == count and all(pod["metadata"]["uid"] in self.addresses for pod in there):
                 return
@@ -212,17 +214,24 @@ def _broadcaster(name: str, pods: int) -> Body:
     }
 
 
-def _alive(address: str) -> Body:
+def _scheduling(pod: Body) -> list[Body]:
+    """What the scheduler has said of a pod: that no node fits it, or nothing yet."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return [each for each in conditions if each["type"] == "PodScheduled"]
+
+
+def _alive(pod: Body, address: str) -> Body:
+    """With what the scheduler has said: what is taken away it says again, pod by pod, while the operator is measured at rest."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     ready = {"status": "True", "lastTransitionTime": now}
-    conditions = [{"type": type_, **ready} for type_ in ("Ready", "ContainersReady", "Initialized")]
+    ours = [{"type": type_, **ready} for type_ in ("Ready", "ContainersReady", "Initialized")]
     return {
         "status": {
             "phase": "Running",
             "podIP": address,
             "podIPs": [{"ip": address}],
             "startTime": now,
-            "conditions": conditions,
+            "conditions": [*ours, *_scheduling(pod)],
         }
     }
 
