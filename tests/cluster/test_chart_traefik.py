@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 import nats
 import pytest
-import yaml
 
-from tests.chart.test_schemas import files_of
+from tests.chart.definitions import definitions_of
 from tests.cluster.helm import RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
 from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port, until
@@ -44,8 +43,7 @@ def values(**scaling: Any) -> dict[str, Any]:
 @pytest.fixture
 def site() -> Iterator[Cluster]:
     found = Cluster(f"ssecast-traefik-{uuid.uuid4().hex[:6]}")
-    theirs = [body for path in files_of("traefik.io") for body in yaml.safe_load_all(path.read_text()) if body]
-    with definitions(found, *theirs):
+    with definitions(found, *definitions_of("traefik.io")):
         found("create", "namespace", found.namespace)
         yield found
         found("delete", "namespace", found.namespace, "--wait=false")
