@@ -16,7 +16,7 @@ from loadtest.bench.toolchain import INSTALL, NoGo, go
 Definition = dict[str, Any]
 
 FILES = {
-    "gateway.networking.k8s.io": ("sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard/*.yaml"),
+    "gateway.networking.k8s.io": ("sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*.yaml"),
     "gateway.envoyproxy.io": ("github.com/envoyproxy/gateway@v1.6.0", "charts/gateway-helm/crds/generated/*.yaml"),
     "traefik.io": (
         "github.com/traefik/traefik/v3@v3.6.0",
