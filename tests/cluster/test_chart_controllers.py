@@ -14,9 +14,8 @@ from typing import Any
 import httpx
 import nats
 import pytest
-import yaml
 
-from tests.chart.test_schemas import files_of
+from tests.chart.definitions import definitions_of
 from tests.cluster.helm import RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
 from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port, until
@@ -53,9 +52,7 @@ def group(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def site(group: str) -> Iterator[Cluster]:
     found = Cluster(f"ssecast-controller-{uuid.uuid4().hex[:6]}")
-    bodies = [body for path in files_of(group) for body in yaml.safe_load_all(path.read_text()) if body]
-    theirs = [body for body in bodies if body["kind"] == "CustomResourceDefinition"]
-    with definitions(found, *theirs):
+    with definitions(found, *definitions_of(group)):
         found("create", "namespace", found.namespace)
         yield found
         found("delete", "namespace", found.namespace, "--wait=false")
