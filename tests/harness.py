@@ -207,8 +207,12 @@ class Client:
         if receive_buffer:  # before the connection: afterwards the kernel has promised more already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
-        self = cls(*await asyncio.open_connection(sock=sock))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            self = cls(*await asyncio.open_connection(sock=sock))
+        except BaseException:  # whoever gives up meanwhile leaves nothing open
+            sock.close()
+            raise
         lines = {"Host": f"{host}:{port}", "Accept": "text/event-stream"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         if last_event_id is not None:
