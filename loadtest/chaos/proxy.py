@@ -34,20 +34,25 @@ defaults
     option redispatch 1
     option http-server-close
     option http-no-delay # else it holds a small event back for up to 200 ms, to fill a packet
-    errorfile 502 {folder}/come-back.http
-    errorfile 503 {folder}/come-back.http
-    errorfile 504 {folder}/come-back.http
 
 frontend streams
 {binds}
-    default_backend pods
+    use_backend pods if {{ req.hdr(accept) -m sub text/event-stream }}
+    default_backend others
 
 backend pods
+    errorfile 502 {folder}/come-back.http
+    errorfile 503 {folder}/come-back.http
+    errorfile 504 {folder}/come-back.http
     balance roundrobin
     option httpchk GET /readyz
     http-check expect status 200
     http-request return status 200 content-type text/event-stream hdr cache-control no-store lf-string "retry: %[rand({spread}),add({base})]\\n\\n" if {{ nbsrv(pods) eq 0 }}
 {servers}
+
+backend others # who publishes is told the truth, and comes again
+    balance roundrobin
+{others}
 """
 
 COME_BACK = (
@@ -91,6 +96,9 @@ class Proxy:
             base=retry_ms,
             spread=max(spread_ms, 1),
             servers="\n".join(lines),
+            others="\n".join(
+                f"    server pod-{pod.number} 127.0.0.1:{pod.port} track pods/pod-{pod.number}" for pod in pods
+            ),
         )
         self._config.write_text(text)
         (folder / "come-back.http").write_text(COME_BACK.format(retry=retry_ms + spread_ms // 2))

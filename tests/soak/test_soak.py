@@ -80,6 +80,13 @@ def test_a_pod_that_leaks_is_found_out(tmp_path: Path) -> None:
     assert not json.loads((folder / "results.json").read_text())["thresholds_crossed"]
 
 
+def test_a_run_in_which_nothing_more_can_be_published_has_failed(tmp_path: Path) -> None:
+    """Its streams would go on to the end, and lose nothing of nothing."""
+    said = last_line(make_soak(tmp_path, "--pods", "1", *planted("refusing_pod")))
+    assert "k6 ended with 108" in said
+    assert "/publish/events.soak.a is answered 413" in said
+
+
 def test_a_pod_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
     done = make_soak(tmp_path, "--pods", "1", "--pod", f"{sys.executable} -c 'raise SystemExit(\"no such luck\")'")
     assert "no such luck" in last_line(done)

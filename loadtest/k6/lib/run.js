@@ -30,9 +30,14 @@ export function vu(run, seconds, more = {}) {
   };
 }
 
-// Events on subjects below SUBJECT, one after the other, through the pods' own address.
+// Events on subjects below SUBJECT, one after the other, through the pods' own address. An answer after which nothing more can
+// be published ends the run: the streams would go on, and lose nothing of nothing.
 export function publish(run, seconds, rate, more = {}) {
-  return sse.publish({ url: BASE, run, headers: HEADERS, duration: seconds, rate, subject: `${SUBJECT}.a`, ...more });
+  try {
+    return sse.publish({ url: BASE, run, headers: HEADERS, duration: seconds, rate, subject: `${SUBJECT}.a`, ...more });
+  } catch (wrong) {
+    return exec.test.abort(wrong.message || String(wrong));
+  }
 }
 
 // EventSources that ask for everything below SUBJECT, unless `query` says otherwise.
