@@ -7,6 +7,7 @@ as a node goes, without a word, and nothing else in the cluster has to go with i
 import asyncio
 import base64
 import json
+import secrets
 import signal
 import socket
 import threading
@@ -36,7 +37,7 @@ class Ghost:
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster, self._folder = cluster, folder
-        self.name = f"{cluster.namespace}-ghost"
+        self.name = f"{cluster.namespace}-ghost-{secrets.token_hex(3)}"
         self.process: Pod | None = None
         self._gone = threading.Event()
         self._kubelet = threading.Thread(target=self._renew, name=self.name, daemon=True)

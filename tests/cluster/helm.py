@@ -179,12 +179,13 @@ def node(cluster: Cluster) -> str:
 class Browsers:
     """Streams that come back as browsers do, each with what it was sent; numbers are the payloads.
 
-    silence: seconds after which a stream without an event is over, as it is for the proxies before browsers; while somebody
-    publishes all the time.
+    silence: seconds after which a stream without an event is over, as it is for the proxies before browsers. For tests that
+    publish all the time, and may say so at any time.
     """
 
-    def __init__(self, host: str, port: int, silence: float = math.inf) -> None:
-        self._host, self._port, self._silence = host, port, silence
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self.silence = math.inf
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: list[list[int]] = []
         self.gaps = self.reconnects = 0
@@ -224,7 +225,7 @@ class Browsers:
             taken, opened = 0, time.monotonic()
             host, port = self._host, self._port
             try:
-                while not client.ended and time.monotonic() - max([opened, *client.arrived[-1:]]) < self._silence:
+                while not client.ended and time.monotonic() - max([opened, *client.arrived[-1:]]) < self.silence:
                     taken = self._take(client, taken, seen)
                     await asyncio.sleep(0.05)
                 self._take(client, taken, seen)
