@@ -79,7 +79,7 @@ class Ghost:
 
     async def run(self) -> dict[str, Any]:
         """What its kubelet would do: runs the pod that has been put on it. The pod as it is then."""
-        pod = await asyncio.to_thread(eventually, self.pod, "a pod on the ghost", 60)
+        pod = await asyncio.to_thread(eventually, self.pod, "a pod on the ghost", 120)
         assert pod is not None
         name, metadata = pod["metadata"]["name"], pod["metadata"]
         owner = metadata["labels"]["ssecast.dev/broadcaster"]

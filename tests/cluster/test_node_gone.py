@@ -23,7 +23,7 @@ SILENCE_SECONDS = 10.0
 
 DEMAND, SAMPLES = "ssecast_operator_demand_streams", "ssecast_operator_samples"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class Fleet:
         )
         apply(self.cluster, body)
         taken = await self.ghost.run()
-        await self.eventually(lambda: ready(self.cluster, 2), "two pods", 60)
+        await self.eventually(lambda: ready(self.cluster, 2), "two pods", 120)
         nats = self.cluster.get("service", "nats")["spec"]["clusterIP"]
         self._publishing = await self._until.enter_async_context(Publishing.to(4222, nats))
         (other,) = (pod for pod in pods(self.cluster) if pod["metadata"]["uid"] != taken["metadata"]["uid"])
@@ -175,12 +175,12 @@ async def test_a_pod_whose_end_nobody_confirms_holds_up_no_drain_no_rollout_and_
 
     more = fleet.browsers()
     more.come(15)
-    await fleet.eventually(lambda: ready(nats, 2), "30 streams take two pods: it goes on scaling")
+    await fleet.eventually(lambda: ready(nats, 2), "30 streams take two pods: it goes on scaling", 120)
     await fleet.all_have_what_comes(more)
     before = {pod["metadata"]["uid"] for pod in pods(nats)}
     fleet.patch({"podTemplate": {"annotations": {"example.org/touched": "yes"}}})
     await fleet.eventually(
-        lambda: ready(nats, 2) and not before & {pod["metadata"]["uid"] for pod in pods(nats)}, "a rollout", 120
+        lambda: ready(nats, 2) and not before & {pod["metadata"]["uid"] for pod in pods(nats)}, "a rollout", 180
     )
     await more.leave()
     await fleet.eventually(lambda: fleet.settled(1), "15 streams take one pod", 120)
