@@ -48,9 +48,11 @@ FOLLOWING = Row(
     "Following the stream",
     (
         panel(
-            "Connected",
-            "1 while a pod has a connection to NATS.",
-            (f"min by (pod) (ssecast_source_connected{{{POD}}})", BY_POD),
+            "Connected, and warm",
+            "connected: 1 while a pod has a connection to NATS. warm: 1 once its memory was filled from the stream; until then it "
+            "takes no streams.",
+            (f"min by (pod) (ssecast_source_connected{{{POD}}})", f"connected {BY_POD}"),
+            (f"min by (pod) (ssecast_source_ready{{{POD}}})", f"warm {BY_POD}"),
         ),
         panel(
             "Lag",

@@ -3,6 +3,7 @@
 from monitoring.panels import POD, Dashboard, Row, panel, stat
 
 BY_POD = "{{pod}}"
+KEYS_READ = f"ssecast_access_keys_loaded_timestamp_seconds{{{POD}}}"
 
 
 def per_second(metric: str, by: str) -> str:
@@ -92,16 +93,40 @@ STREAMS = Row(
             (per_second("ssecast_resumes_total", "result"), "{{result}}"),
             unit="reqps",
             stacked=True,
+            width=12,
         ),
         panel(
             "Channels",
             "Different things that clients asked for: each is one more write per event.",
             (f"sum by (pod) (ssecast_channels{{{POD}}})", BY_POD),
+            width=12,
+        ),
+    ),
+)
+
+CONNECTIONS = Row(
+    "Connections",
+    (
+        panel(
+            "Connections opened",
+            "Per second and pod. Those that are more than streams opened and clients turned away ask for something else, or for "
+            "nothing.",
+            (per_second("ssecast_connections_opened_total", "pod"), BY_POD),
+            unit="reqps",
+            stacked=True,
         ),
         panel(
             "Connections without a stream",
             "Those that have yet to send a request, or ask for something else.",
             (f"sum by (pod) (ssecast_connections{{{POD}}})", BY_POD),
+        ),
+        panel(
+            "Connections that ended early, by reason",
+            "Per second, before their request was complete. client: it left. head_timeout, body_timeout: it was too slow. "
+            "descriptors: no room. too_large, malformed, pipelined: it does not speak as clients do.",
+            (per_second("ssecast_connections_closed_total", "reason"), "{{reason}}"),
+            unit="reqps",
+            stacked=True,
         ),
     ),
 )
@@ -180,14 +205,17 @@ DISTANCE = Row(
             "How long each pod has been behind NATS.",
             (f"max by (pod) (ssecast_source_lag_seconds{{{POD}}})", BY_POD),
             unit="s",
-            width=12,
         ),
         panel(
             "Kept in memory",
             "Bytes of events from which clients can resume without asking NATS.",
             (f"sum by (pod) (ssecast_log_bytes{{{POD}}})", BY_POD),
             unit="bytes",
-            width=12,
+        ),
+        panel(
+            "Events kept in memory",
+            "The same, in events. It stops growing at whichever of the two limits is reached first.",
+            (f"sum by (pod) (ssecast_log_events{{{POD}}})", BY_POD),
         ),
     ),
 )
@@ -254,16 +282,26 @@ ACCESS = Row(
             (per_second("ssecast_access_denied_total", "reason"), "{{reason}}"),
             unit="reqps",
             stacked=True,
+            width=12,
         ),
         panel(
             "Keys",
             "Keys that tokens are verified with; 0 where everybody may read.",
             (f"max by (pod) (ssecast_access_keys{{{POD}}})", BY_POD),
+            width=12,
         ),
         panel(
             "Attempts to read keys, by result",
             "In the last hour. While they fail, known keys stay good.",
             (f"sum by (result) (increase(ssecast_access_key_loads_total{{{POD}}}[1h]))", "{{result}}"),
+            width=12,
+        ),
+        panel(
+            "Since keys were read",
+            "A file is read when it changes, an address again and again. 0 while none were read yet, and where everybody may read.",
+            (f"max by (pod) ((time() - {KEYS_READ}) * ({KEYS_READ} > bool 0))", BY_POD),
+            unit="s",
+            width=12,
         ),
     ),
 )
@@ -272,5 +310,5 @@ SERVICE = Dashboard(
     "service",
     "ssecast / Service",
     "Streams, events and what they take: whether clients get what they should.",
-    (GLANCE, STREAMS, EVENTS, PUBLISHING, DISTANCE, RESOURCES, ACCESS),
+    (GLANCE, STREAMS, CONNECTIONS, EVENTS, PUBLISHING, DISTANCE, RESOURCES, ACCESS),
 )

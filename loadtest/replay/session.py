@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict
 from statistics import mean
@@ -41,11 +41,12 @@ async def replay(stage: Stage, streams: int, tell: Tell) -> dict[str, Any]:
         await stage.clients.open({PLAIN: first}, stage.rate)
         stage.publisher.go_on()
         await asyncio.sleep(CALM_SECONDS)
+        before = {each["metadata"]["uid"] for each in await stage.pods()}
         mark("kick-off", f"{streams - first:,} clients come to {first:,}")
         await stage.clients.open({PLAIN: streams - first}, stage.rate)
         mark("arrived", "all of them have a stream")
-        starts = await _grown(stage)
-        mark("grown", f"{stage.policy.pods[1]} pods are ready; the last ones took {starts:.1f} s")
+        starts = await _grown(stage, before)
+        mark("grown", f"{stage.policy.pods[1]} pods are ready; the new ones took {starts:.1f} s")
         await asyncio.sleep(STAY_SECONDS)
         mark("leave", "they leave again")
         await _leave(stage, streams - first)
@@ -72,13 +73,13 @@ async def replay(stage: Stage, streams: int, tell: Tell) -> dict[str, Any]:
     }
 
 
-async def _grown(stage: Stage) -> float:
-    """Until there are as many pods as there may be; how long a pod took from its creation until it was ready."""
-    before = {each["metadata"]["uid"] for each in await stage.pods() if _start_of(each) is not None}
+async def _grown(stage: Stage, before: Set[str]) -> float:
+    """Until there are as many pods as there may be; how long one took from its creation until it was ready, beside those
+    that were there before (their uids)."""
     most = stage.policy.pods[1]
     await stage.until(lambda look: look.ready >= most and look.desired == most, f"{most} pods are ready", GROW_SECONDS)
     starts = [_start_of(each) for each in await stage.pods() if each["metadata"]["uid"] not in before]
-    return mean([start for start in starts if start is not None] or [0.0])
+    return mean(start for start in starts if start is not None)
 
 
 def _start_of(pod: Mapping[str, Any]) -> float | None:

@@ -118,27 +118,6 @@ def definitions(cluster: Cluster, *theirs: dict[str, Any]) -> Iterator[None]:
             cluster.run("delete", "crd", each["metadata"]["name"], "--timeout=50s")
 
 
-def stand_in(kind: str, plural: str) -> dict[str, Any]:
-    """A definition of the Prometheus operator's, whose own cannot be had by a package: it lets a kind be made, whatever it
-    says."""
-    group = "monitoring.coreos.com"
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
-
-
-PROMETHEUS_OPERATOR = (stand_in("PodMonitor", "podmonitors"), stand_in("PrometheusRule", "prometheusrules"))
-
-
 def others(cluster: Cluster) -> list[str]:
     """Namespaces of other tests, and Broadcasters: with their definition they would go."""
     active = cluster("get", "namespaces", "--field-selector=status.phase=Active", "--output=name").split()

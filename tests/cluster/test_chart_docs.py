@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.fleet.objects import SECURE, SECURE_POD, Images
+from tests.chart.definitions import PROMETHEUS_OPERATOR, definitions_of
 from tests.cluster.desk import Desk
-from tests.cluster.helm import CLAIM, PROMETHEUS_OPERATOR, RELEASE, Helm, definitions, others, volume
+from tests.cluster.helm import CLAIM, RELEASE, Helm, definitions, others, volume
 from tests.cluster.parts import CRD, Cluster, apply, eventually, is_ready, pods
 from tests.docs.pages import Step
 from tests.docs.shares import A_LIFE, QUICK_START, REMOVAL, RESTARTS, RUNBOOKS, WITHOUT_A_VOLUME
@@ -65,7 +66,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def prometheus_operator(desk: Desk) -> Iterator[None]:
     """Its definitions."""
-    with definitions(desk.cluster, *PROMETHEUS_OPERATOR):
+    with definitions(desk.cluster, *definitions_of(PROMETHEUS_OPERATOR)):
         yield
 
 

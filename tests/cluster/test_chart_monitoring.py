@@ -18,9 +18,9 @@ import nats
 import pytest
 import yaml
 
+from tests.chart.definitions import PROMETHEUS_OPERATOR, definitions_of
 from tests.chart.parts import values
 from tests.cluster.helm import (
-    PROMETHEUS_OPERATOR,
     RELEASE,
     Browsers,
     Helm,
@@ -64,11 +64,11 @@ SPEC = {
 
 @pytest.fixture
 def site() -> Iterator[Cluster]:
-    """With definitions like those of the Prometheus operator, and a release by the values."""
+    """With the definitions of the Prometheus operator, and a release by the values."""
     program("prometheus")
     found = Cluster(f"ssecast-watched-{uuid.uuid4().hex[:6]}")
     helm = Helm(found)
-    with definitions(found, *PROMETHEUS_OPERATOR):
+    with definitions(found, *definitions_of(PROMETHEUS_OPERATOR)):
         found("create", "namespace", found.namespace)
         given = {"nats": {"embedded": {"persistence": {"enabled": False}}}, "broadcaster": {"spec": SPEC}}
         try:

@@ -18,6 +18,7 @@ from tests.monitoring import runbooks
 from tests.monitoring.fleet import Fleet
 from tests.monitoring.names import Selected, filled, names_of
 from tests.monitoring.rules import ROOT, alerts, rules
+from tests.monitoring.shown import shown as panels_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -160,25 +161,41 @@ async def test_what_the_prose_of_runbooks_names_is_there(told: Exposition) -> No
     assert named <= told.keys()
 
 
+def families(who: str, fleet: Fleet) -> list[Metric]:
+    """Those of ours, of a pod or of the operator, as they are told."""
+    pod = fleet.kubelet.serving[0].pod
+    text = str(pod.admin("GET", "/metrics")[1]) if who == "pod" else fleet.operator.metrics.render().decode()
+    found = text_string_to_metric_families(text)
+    return [each for each in found if each.name.startswith("ssecast_") and not each.name.endswith("_created")]
+
+
+def name_of(family: Metric) -> str:
+    return family.name + ("_total" if family.type == "counter" else "")
+
+
 @pytest.mark.parametrize("who", ["pod", "operator"])
 async def test_the_page_of_metrics_has_every_metric_with_its_labels(who: str, fleet: Fleet) -> None:
     """In the words of the exposition; rows that are missing stand in the failure, to be copied."""
-    pod = fleet.kubelet.serving[0].pod
-    text = str(pod.admin("GET", "/metrics")[1]) if who == "pod" else fleet.operator.metrics.render().decode()
-    wanted = [row_of(family) for family in text_string_to_metric_families(text) if family.name.startswith("ssecast_")]
     prefix = "| `ssecast_operator_" if who == "operator" else "| `ssecast_"
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith(prefix)]
     if who == "pod":
         rows = [row for row in rows if not row.startswith("| `ssecast_operator_")]
-    assert rows == [row for row in wanted if "_created`" not in row]
+    assert rows == [row_of(family) for family in families(who, fleet)]
 
 
 def row_of(family: Metric) -> str:
-    suffix = "_total" if family.type == "counter" else ""
     own = {name for sample in family.samples for name in sample.labels} - OF_TARGETS - {"le"}
-    labels = sorted(own | LATER.get(family.name + suffix, set()))
+    labels = sorted(own | LATER.get(name_of(family), set()))
     shown = ", ".join(f"`{label}`" for label in labels)
-    return f"| `{family.name}{suffix}` | {family.type} | {shown} | {family.documentation} |"
+    return f"| `{name_of(family)}` | {family.type} | {shown} | {family.documentation} |"
+
+
+@pytest.mark.parametrize("who", ["pod", "operator"])
+async def test_every_metric_is_on_a_dashboard(who: str, fleet: Fleet) -> None:
+    """What nobody sees is measured for nobody, and an alert wants a curve to look at. Of a histogram its buckets are enough."""
+    panels = [one for dashboard in DASHBOARDS for one in panels_of(dashboard.name, json.loads(text_of(dashboard)))]
+    seen = {metric for one in panels for expr in one.exprs for metric in names_of(filled(expr)).metrics}
+    assert {name_of(each) for each in families(who, fleet)} <= {name.removesuffix("_bucket") for name in seen}
 
 
 async def test_every_alert_names_a_metric_of_ours() -> None:
