@@ -165,6 +165,7 @@ class Browsers:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self.silence = math.inf
+        self._over = False
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: list[list[int]] = []
         self.gaps = self.reconnects = 0
@@ -176,6 +177,7 @@ class Browsers:
             self._tasks.append(asyncio.create_task(self._stay(self.seen[-1], first)))
 
     async def leave(self) -> None:
+        self._over = True  # a task that is closing its client takes no notice of being cancelled
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -194,7 +196,7 @@ class Browsers:
 
     async def _stay(self, seen: list[int], first: tuple[str, int] | None) -> None:
         last, (host, port) = None, first or (self._host, self._port)
-        while True:
+        while not self._over:
             try:
                 async with asyncio.timeout(HEAD_SECONDS):
                     client = await Client.open(port, host=host, last_event_id=last)
@@ -229,13 +231,15 @@ class Publishing:
     def __init__(self, jetstream: JetStreamContext) -> None:
         self._jetstream = jetstream
         self.number = 0
+        self.over = False
 
     async def one(self) -> None:
         self.number += 1
         await self._jetstream.publish("events.number", str(self.number).encode())
 
     async def on(self) -> None:
-        while True:
+        """Until it is over: to be cancelled is lost in `wait_for` when an answer has just come (before Python 3.12)."""
+        while not self.over:
             await self.one()
             await asyncio.sleep(0.1)
 
@@ -248,7 +252,7 @@ class Publishing:
         try:
             yield publishing
         finally:
-            task.cancel()
+            publishing.over = True
             await asyncio.gather(task, return_exceptions=True)
             await client.close()
 
