@@ -19,6 +19,7 @@ SEEN = {
     "its pod dies": [
         "test_another_pod_goes_on_where_a_killed_one_ended",
         "test_a_browser_comes_back_when_every_pod_was_killed",
+        "test_a_node_that_is_deleted_takes_its_pod_along_and_no_event_of_a_client",
     ],
     "its pod stops, drains or sheds, or the stream is `SSECAST_MAX_AGE_SECONDS` old": [
         "test_sigterm_closes_streams_evenly_after_the_delay_and_ends_the_pod",

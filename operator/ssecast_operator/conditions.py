@@ -64,8 +64,9 @@ def status_of(seen: Round, before: Mapping[str, Any]) -> dict[str, Any]:
         "budget": budget_status(budget_of(seen.broadcaster.spec), seen.fleet.replicas if seen.fleet else 1),
     }
     if seen.fleet is not None:
-        status["replicas"] = len(seen.fleet.pods)
-        status["readyReplicas"] = sum(pod.ready for pod in seen.fleet.pods)
+        there = seen.fleet.there(seen.now)
+        status["replicas"] = len(there)
+        status["readyReplicas"] = sum(pod.ready for pod in there)
     if seen.decision is not None and seen.rebalancing is not None:
         status["streams"] = seen.decision.demand.open + seen.decision.demand.leaving
         status["autoscaler"] = autoscaler_status(seen.decision, seen.rebalancing.memory)
@@ -140,7 +141,7 @@ def _reconciled(seen: Round) -> dict[str, Any]:
 
 
 def _available(seen: Round) -> dict[str, Any]:
-    ready = sum(pod.ready for pod in seen.fleet.pods) if seen.fleet else 0
+    ready = sum(pod.ready for pod in seen.fleet.there(seen.now)) if seen.fleet else 0
     wanted = seen.fleet.kept if seen.fleet else 0
     troubles = troubles_of(seen.pods)
     if ready:
@@ -182,13 +183,14 @@ def _scaling_limited(decision: Decision) -> dict[str, Any]:
 
 
 def _stream_ready(seen: Round) -> dict[str, Any]:
-    loads = [pod.sample.load for pod in seen.fleet.pods] if seen.fleet else []
+    """By those that answer: of who was cut off from NATS and then from us, the last word would stand for ever."""
+    loads = [pod.sample.assumed(seen.now) for pod in seen.fleet.pods] if seen.fleet else []
     known = [load for load in loads if load is not None]
     problems = sorted({load.problem for load in known if load.problem})
     if problems:
         return _condition("StreamReady", False, "SourceTrouble", "; ".join(problems))
     if not known:
-        return _condition("StreamReady", None, "NoData", "no pod has said yet whether it follows NATS")
+        return _condition("StreamReady", None, "NoData", "no pod says whether it follows NATS")
     return _condition("StreamReady", True, "Following", "the pods follow NATS")
 
 

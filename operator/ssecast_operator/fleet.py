@@ -67,6 +67,11 @@ class Pod:
         load = self.sample.load
         return self.terminating or self.drain_deadline is not None or (load is not None and load.draining)
 
+    def lost(self, now: float) -> bool:
+        """It has been told to end and does not answer, and yet is shown: on a node that is away nobody confirms an end, so it
+        may be shown for ever. Nothing is to be expected of it, and nothing may wait for it."""
+        return self.terminating and self.sample.assumed(now) is None
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -83,6 +88,10 @@ class Fleet:
     def present(self) -> tuple[Pod, ...]:
         """Pods that are there to stay, as far as the cluster knows: all but those that terminate."""
         return tuple(pod for pod in self.pods if not pod.terminating)
+
+    def there(self, now: float) -> tuple[Pod, ...]:
+        """All pods, those that terminate among them, but not those that are lost."""
+        return tuple(pod for pod in self.pods if not pod.lost(now))
 
     @cached_property
     def kept(self) -> int:

@@ -119,7 +119,7 @@ def rebalance(
     """
     if not scaling.rebalance.enabled:
         return Rebalancing(Balance.OFF, "streams are not moved", FRESH_START)
-    obstacle = busy or disturbance(fleet)
+    obstacle = busy or disturbance(fleet, now)
     if obstacle:
         return _stop(fleet, memory, obstacle, now)
     if now < memory.until:
@@ -130,23 +130,24 @@ def rebalance(
     return _judge(fleet, scaling, budget, memory, now)
 
 
-def disturbance(fleet: Fleet) -> str:
+def disturbance(fleet: Fleet, now: float) -> str:
     """What else makes clients reconnect now; empty: nothing."""
     if fleet.rolling_out:
         return "a rollout is under way"
-    if any(pod.leaving for pod in fleet.pods):
+    if any(pod.leaving for pod in fleet.there(now)):
         return "pods are leaving"
     return ""
 
 
 def not_ready_to_judge(fleet: Fleet, scaling: Scaling, now: float) -> str:
     """Why it cannot be said yet who has too many streams; empty: it can."""
-    if len(fleet.pods) != fleet.replicas or any(not pod.ready for pod in fleet.pods):
+    pods = fleet.there(now)
+    if len(pods) != fleet.replicas or any(not pod.ready for pod in pods):
         return "not all pods are ready"
     least_age = scaling.rebalance.min_pod_age_seconds
-    if any(now - (pod.ready_since or 0.0) < least_age for pod in fleet.pods):
+    if any(now - (pod.ready_since or 0.0) < least_age for pod in pods):
         return f"not all pods have been ready for {least_age} s"
-    if any(pod.sample.fresh(now) is None for pod in fleet.pods):
+    if any(pod.sample.fresh(now) is None for pod in pods):
         return "not all pods answer"
     return ""
 

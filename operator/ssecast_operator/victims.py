@@ -114,7 +114,7 @@ def _remove(fleet: Fleet, desired: int, budget: Budget, unknown: int, now: float
     marked = [pod for pod in fleet.present if pod.marked]
     if len(marked) > surplus:
         return _spare(marked, len(marked) - surplus, unknown, now)
-    if len(marked) < surplus and not strays(fleet):
+    if len(marked) < surplus and not strays(fleet, now):
         others = [pod for pod in fleet.present if not pod.marked]
         victims = choose(others, surplus - len(marked), unknown, now)
         if now + _pause(victims, budget, unknown, now) >= _closed_by(pod for pod in marked if not drained(pod, now)):
@@ -268,14 +268,18 @@ def _undrain(pods: Iterable[Pod]) -> tuple[Action, ...]:
     return tuple(action for pod in pods for action in (Undrain(pod.name, pod.uid), Unmark(pod.name)))
 
 
-def strays(fleet: Fleet) -> list[Pod]:
-    """Pods that drain without being marked: somebody told them, or what we see of their mark is late."""
-    return [pod for pod in fleet.present if not pod.marked and pod.sample.load is not None and pod.sample.load.draining]
+def strays(fleet: Fleet, now: float) -> list[Pod]:
+    """Pods that drain without being marked: somebody told them, or what we see of their mark is late.
+
+    Not those that have long been silent: their node may be away, and none could be removed for as long as they are shown.
+    """
+    loads = ((pod, pod.sample.assumed(now)) for pod in fleet.present if not pod.marked)
+    return [pod for pod, load in loads if load is not None and load.draining]
 
 
 def _undrain_strays(fleet: Fleet, now: float) -> tuple[Action, ...]:
     """When their drain is over, they take streams again."""
-    over = [pod for pod in strays(fleet) if _stray_since(pod) + DRAIN_GRACE_SECONDS <= now]
+    over = [pod for pod in strays(fleet, now) if _stray_since(pod) + DRAIN_GRACE_SECONDS <= now]
     return tuple(Undrain(pod.name, pod.uid) for pod in over)
 
 

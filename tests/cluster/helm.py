@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ from tests.harness import Client, free_port
 CHART = Path(__file__).parents[2] / "charts" / "ssecast"
 CLAIM = "data-ssecast-nats-0"
 RELEASE = "ssecast"
+
+HEAD_SECONDS = 5.0
+"""So long a proxy waits for the head of an answer before it tries again; tests name no slower pod."""
 
 
 def named(image: str) -> dict[str, str]:
@@ -151,20 +156,28 @@ def node(cluster: Cluster) -> str:
 
 
 class Browsers:
-    """Streams that come back as browsers do, each with what it was sent; numbers are the payloads."""
+    """Streams that come back as browsers do, each with what it was sent; numbers are the payloads.
+
+    silence: seconds after which a stream without an event is over, as it is for the proxies before browsers. For tests that
+    publish all the time, and may say so at any time.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
+        self.silence = math.inf
+        self._over = False
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: list[list[int]] = []
         self.gaps = self.reconnects = 0
 
-    def come(self, count: int) -> None:
+    def come(self, count: int, first: tuple[str, int] | None = None) -> None:
+        """first: where they connect before anything has ended."""
         for _ in range(count):
             self.seen.append([])
-            self._tasks.append(asyncio.create_task(self._stay(self.seen[-1])))
+            self._tasks.append(asyncio.create_task(self._stay(self.seen[-1], first)))
 
     async def leave(self) -> None:
+        self._over = True  # a task that is closing its client takes no notice of being cancelled
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,17 +194,19 @@ class Browsers:
             if seen != list(range(seen[0], seen[-1] + 1))
         ]
 
-    async def _stay(self, seen: list[int]) -> None:
-        last = None
-        while True:
+    async def _stay(self, seen: list[int], first: tuple[str, int] | None) -> None:
+        last, (host, port) = None, first or (self._host, self._port)
+        while not self._over:
             try:
-                client = await Client.open(self._port, host=self._host, last_event_id=last)
-            except (OSError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(HEAD_SECONDS):
+                    client = await Client.open(port, host=host, last_event_id=last)
+            except (OSError, asyncio.IncompleteReadError):  # a TimeoutError is an OSError
                 await asyncio.sleep(0.2)
                 continue
-            taken = 0
+            taken, opened = 0, time.monotonic()
+            host, port = self._host, self._port
             try:
-                while not client.ended:
+                while not client.ended and time.monotonic() - max([opened, *client.arrived[-1:]]) < self.silence:
                     taken = self._take(client, taken, seen)
                     await asyncio.sleep(0.05)
                 self._take(client, taken, seen)
@@ -216,26 +231,28 @@ class Publishing:
     def __init__(self, jetstream: JetStreamContext) -> None:
         self._jetstream = jetstream
         self.number = 0
+        self.over = False
 
     async def one(self) -> None:
         self.number += 1
         await self._jetstream.publish("events.number", str(self.number).encode())
 
     async def on(self) -> None:
-        while True:
+        """Until it is over: to be cancelled is lost in `wait_for` when an answer has just come (before Python 3.12)."""
+        while not self.over:
             await self.one()
             await asyncio.sleep(0.1)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def to(cls, port: int) -> AsyncIterator["Publishing"]:
-        client = await nats.connect(f"nats://127.0.0.1:{port}")
+    async def to(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator["Publishing"]:
+        client = await nats.connect(f"nats://{host}:{port}")
         publishing = cls(client.jetstream())
         task = asyncio.create_task(publishing.on())
         try:
             yield publishing
         finally:
-            task.cancel()
+            publishing.over = True
             await asyncio.gather(task, return_exceptions=True)
             await client.close()
 

@@ -3,6 +3,7 @@
 Written from the documentation of Kubernetes and of our own pods; it knows nothing of how the operator thinks.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -58,6 +59,8 @@ class FakePod:
     begun: int = 0
     marks: int = 0
     restarts: int = 0
+    lost: bool = False
+    """With its node."""
 
 
 @dataclass
@@ -203,14 +206,20 @@ class FakeCluster:
         return [present[key[-1]] for key in sorted(keyed)]
 
     def end(self, pod: FakePod, grace: float = 5.0) -> None:
-        """SIGTERM: its clients come back somewhere, and it is gone after a while."""
-        pod.ends_at = self.now + grace
+        """SIGTERM: its clients come back somewhere, and it is gone after a while; where its node is away, never."""
+        pod.ends_at = math.inf if pod.lost else self.now + grace
         self.scatter(pod, pod.streams)
 
     def scatter(self, pod: FakePod, count: int, after: float = 1.0) -> None:
         pod.streams -= count
         if count:
             self.homeless.append((self.now + after, count))
+
+    def lose(self, pod: FakePod) -> None:
+        """Its node goes without a word: its clients come back elsewhere, and it is shown until somebody says that it has
+        ended."""
+        pod.lost, pod.reachable, pod.ready_at = True, False, math.inf
+        self.scatter(pod, pod.streams)
 
     def restart(self, pod: FakePod) -> None:
         """Its container starts anew and remembers nothing."""

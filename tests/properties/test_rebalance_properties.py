@@ -47,6 +47,21 @@ def test_it_comes_to_an_end_and_the_fleet_is_even(streams: list[int], seed: int)
 
 @settings(max_examples=60, deadline=None)
 @given(streams=fleets, seed=st.integers(0, 2**32))
+def test_a_pod_whose_node_is_away_for_ever_does_not_keep_the_fleet_uneven(streams: list[int], seed: int) -> None:
+    cluster = with_streams(*streams, choose=Random(seed).randrange)
+    cluster.fleet()  # it has answered before
+    lost = cluster.pods[0]
+    cluster.lose(lost)
+    cluster.end(lost)
+    cluster.control()
+    assert run(cluster)[-1].state is Balance.EVEN
+    assert lost in cluster.pods
+    present = [pod.streams for pod in cluster.present]
+    assert max(present) <= levels_of(sum(present) / len(present), 10_000, SCALING).begin
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams=fleets, seed=st.integers(0, 2**32))
 def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
     cluster = with_streams(*streams, choose=Random(seed).randrange)
     run(cluster)

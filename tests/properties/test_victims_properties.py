@@ -82,7 +82,14 @@ class RemovalMachine(RuleBasedStateMachine):
     @rule(index=indexes)
     def crash(self, index: int) -> None:
         for pod in self.pick(index):
-            self.cluster.restart(pod)
+            if not pod.lost:
+                self.cluster.restart(pod)
+
+    @rule(index=indexes)
+    def lose(self, index: int) -> None:
+        """Its node goes. Until it is evicted it is there, not ready; then it is shown as terminating for ever."""
+        for pod in self.pick(index):
+            self.cluster.lose(pod)
 
     @rule(index=indexes)
     def evict(self, index: int) -> None:
@@ -92,7 +99,7 @@ class RemovalMachine(RuleBasedStateMachine):
     @rule(index=indexes, reachable=st.booleans())
     def connect(self, index: int, reachable: bool) -> None:
         for pod in self.pick(index):
-            pod.reachable = reachable
+            pod.reachable = reachable and not pod.lost
 
     @rule(index=indexes, cost=st.integers(-5, 5))
     def set_cost(self, index: int, cost: int) -> None:
@@ -156,7 +163,9 @@ class RemovalMachine(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         for pod in self.cluster.present:
-            pod.reachable = True
+            pod.reachable = not pod.lost
+            if pod.lost:
+                self.cluster.end(pod)  # as Kubernetes does after five minutes
         for _ in range(400):
             while self.cluster.rolling_out:
                 self.cluster.replace_one()

@@ -13,7 +13,7 @@ from ssecast_operator.decide import decide
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.instants import rfc3339
 from ssecast_operator.rebalance import BalanceMemory, rebalance
-from ssecast_operator.samples import Sample
+from ssecast_operator.samples import Load, Sample
 from ssecast_operator.status import Status
 from ssecast_operator.victims import plan
 from tests.fleets import NOW, experienced, fleet, pod
@@ -79,6 +79,16 @@ def test_what_the_pods_say_of_nats() -> None:
     found = conditions(seen(Fleet(2, (troubled, other))))["StreamReady"]
     assert (found["status"], found["message"]) == ("False", "the stream does not cover orders.>")
     assert conditions(seen(fleet(None, None)))["StreamReady"]["status"] == "Unknown"
+
+
+def test_what_a_pod_said_of_nats_before_it_fell_silent_is_not_said_for_ever() -> None:
+    """It was cut off from NATS and then from us: its node is away, and the others are well."""
+    silent = Sample(Load("boot", 4000, 10_000, problem="no connection to NATS"), NOW - 61)
+    shown = Fleet(2, (*fleet(4000, 4000).pods, pod("c", sample=silent, terminating=True)))
+    found = status_of(seen(shown), {})
+    assert conditions(seen(shown))["StreamReady"]["status"] == "True"
+    assert conditions(seen(shown))["Available"]["message"] == "2 of 2 pods are ready"
+    assert (found["replicas"], found["readyReplicas"], found["streams"]) == (2, 2, 8000)
 
 
 def test_without_a_ready_pod() -> None:

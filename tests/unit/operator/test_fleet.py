@@ -16,7 +16,7 @@ from ssecast_operator.fleet import (
     pods_of,
 )
 from ssecast_operator.loads import addresses
-from tests.fleets import pod, sample
+from tests.fleets import NOW, pod, sample
 
 BODY: dict[str, Any] = {
     "metadata": {
@@ -122,6 +122,21 @@ def test_pods_that_are_marked_are_counted_until_they_are_told_to_end() -> None:
 def test_who_leaves(leaving: bool, why: Pod) -> None:
     """Streams of such a pod are on their way to other pods."""
     assert why.leaving is leaving
+
+
+@pytest.mark.parametrize(
+    ("lost", "shown"),
+    [
+        (False, pod(age=99.0)),
+        (False, pod(terminating=True, age=60.0)),
+        (True, pod(terminating=True, age=61.0)),
+        (True, pod(streams=None, terminating=True)),
+    ],
+)
+def test_who_was_told_to_end_and_has_long_been_silent_is_lost(lost: bool, shown: Pod) -> None:
+    """Its node may be away, and nobody confirm for ever that it has ended. Who was not told is only silent."""
+    assert shown.lost(NOW) is lost
+    assert Fleet(1, (shown,)).there(NOW) == (() if lost else (shown,))
 
 
 def test_pods_that_terminate_are_not_present() -> None:

@@ -124,6 +124,12 @@ def test_it_waits_for_a_fleet_that_is_calm_and_known(shown: Fleet, why: str) -> 
     assert rebalanced(shown) == Rebalancing(Balance.WAITING, why, FRESH_START)
 
 
+@pytest.mark.parametrize("lost", [pod("c", None, terminating=True), pod("c", 9000, age=61.0, terminating=True)])
+def test_it_does_not_wait_for_a_pod_whose_end_nobody_confirms(lost: Pod) -> None:
+    """Its node is away, perhaps for ever; for as long nothing would be moved."""
+    assert rebalanced(Fleet(2, (*pods(6000, 0), lost))) == rebalanced(fleet(6000, 0))
+
+
 def test_what_is_busy_otherwise_moves_no_streams() -> None:
     assert rebalanced(fleet(6000, 0), busy="pods drain") == Rebalancing(Balance.WAITING, "pods drain", FRESH_START)
 

@@ -324,6 +324,13 @@ def test_a_pod_that_drains_without_a_mark_is_no_victim() -> None:
     assert planned(Fleet(3, (*pods(9, 9), stray)), 2) == Plan(Phase.UNDRAINING, "a pod drains that is not marked")
 
 
+def test_one_that_has_long_been_silent_is_a_victim_like_others() -> None:
+    """Its node is away: for as long as it is shown nobody could be removed, and nobody could tell it to take streams again."""
+    silent = pod("c", 5, age=61.0, ready_since=None, draining=True, deadline=NOW - 60)
+    victims = [action.pod for action in planned(Fleet(3, (*pods(9, 9), silent)), 2).actions if isinstance(action, Mark)]
+    assert victims == ["c"]
+
+
 @pytest.mark.parametrize(
     ("deadline", "again"),
     [(NOW - DRAIN_GRACE_SECONDS + 1, False), (NOW - DRAIN_GRACE_SECONDS, True), (None, True)],
