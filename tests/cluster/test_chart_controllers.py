@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 import nats
 import pytest
+import yaml
 
 from tests.chart.definitions import definitions_of
-from tests.cluster.helm import RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
+from tests.cluster.helm import CHART, RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
 from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port, until
 from tests.proxies.programs import beside_python
@@ -101,7 +102,8 @@ async def without_pods(site: Cluster, helm: Helm, exposure: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("group", ["traefik.io"], indirect=True)
 async def test_streams_come_through_and_browsers_are_told_to_come_back(site: Cluster, tmp_path: Path) -> None:
-    exposure = {"type": "ingress", "ingress": {"preset": "traefik"}}
+    exposure = yaml.safe_load((CHART / "ci" / "ingress-values.yaml").read_text())["exposure"]
+    del exposure["ingress"]["tls"]  # its certificate is the reader's
     helm = await installed(site, exposure)
     site("rollout", "status", "deployment/ssecast-fallback", "--timeout=55s")
     port = free_port()
