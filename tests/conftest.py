@@ -5,11 +5,16 @@ from pathlib import Path
 
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client as Nats
 
 from ssecast.dev import EmbeddedNats
 from tests.harness import Client, Pod, pods
 from tests.peers import Peer
+
+# How long something takes on a busy machine says nothing about whether it is right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture
