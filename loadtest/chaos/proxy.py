@@ -83,16 +83,15 @@ class Proxy:
         spread_ms: int,
         beside: "Proxy | None" = None,
     ) -> None:
-        own = free_port()
-        self.port: int = own if beside is None else beside.port
-        self._own = own
+        self._own = free_port()
+        self.port: int = self._own if beside is None else beside.port
         self._config = folder / "haproxy.cfg"
         lines = (f"    server pod-{pod.number} 127.0.0.1:{pod.port} check port {pod.admin_port} inter 200ms fall 1 rise 1"
                  for pod in pods)  # fmt: skip
         text = CONFIG.format(
             maxconn=clients + clients // 10 + 200,
             folder=folder,
-            binds="\n".join(f"    bind 127.0.0.1:{port}" for port in sorted({own, self.port})),
+            binds="\n".join(f"    bind 127.0.0.1:{port}" for port in sorted({self._own, self.port})),
             base=retry_ms,
             spread=max(spread_ms, 1),
             servers="\n".join(lines),

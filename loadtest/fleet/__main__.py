@@ -1,7 +1,6 @@
 """`python -m loadtest.fleet`: the command line, and what one sees while it runs."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import typer
 from loadtest.bench import toolchain
 from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
 from loadtest.bench.machine import record
-from loadtest.fleet.kubectl import Kubectl
+from loadtest.fleet.kubectl import Kubectl, kubernetes_version, need_cluster
 from loadtest.fleet.objects import Images, Policy
 from loadtest.fleet.report import write, wrong
 from loadtest.fleet.session import Outcome, run
@@ -40,11 +39,8 @@ def main(
 
     Ends with 1 where an event was lost or duplicated, a client gave up, or more reconnected in a second than the budget.
     """
-    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        voice.fail(
-            "KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG
-        )
     try:
+        need_cluster()
         toolchain.build()
         Kubectl("default").node()
     except RuntimeError as problem:
@@ -59,7 +55,7 @@ def main(
     except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
         voice.fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
     folder = results / f"{datetime.now(UTC):%Y-%m-%d}-fleet"
-    write(folder, outcome, policy, record() | _versions())
+    write(folder, outcome, policy, record() | {"kubernetes": kubernetes_version()})
     for finding in outcome.findings:
         voice.say(finding)
     problems = wrong(outcome, policy)
@@ -86,10 +82,6 @@ def _policy(streams: int) -> Policy:
         target_small=round(wanted / (large - 0.3)),
         target_large=round(wanted / (small - 0.25)),
     )
-
-
-def _versions() -> dict[str, str]:
-    return {"kubernetes": str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])}
 
 
 async def _run(stage: Stage, streams: int) -> Outcome:

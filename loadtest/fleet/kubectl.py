@@ -1,6 +1,8 @@
 """kubectl in a namespace of its own."""
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +12,19 @@ SECONDS = 60.0
 
 class KubectlError(RuntimeError):
     """What kubectl said."""
+
+
+def need_cluster() -> None:
+    """Raises KubectlError where no cluster is named, or nobody can ask it."""
+    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
+        raise KubectlError(
+            "KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)"
+        )
+
+
+def kubernetes_version() -> str:
+    """That of the cluster's first node."""
+    return str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])
 
 
 class Kubectl:

@@ -2,34 +2,29 @@
 
 import asyncio
 import json
-import os
 import shutil
-import signal
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import nats.errors
 import typer
-from rich.console import Console
 
 from loadtest.bench import toolchain
+from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
 from loadtest.bench.machine import record
-from loadtest.bench.peers import ROOT
-from loadtest.fleet.kubectl import Kubectl
+from loadtest.fleet.kubectl import Kubectl, kubernetes_version, need_cluster
 from loadtest.fleet.objects import Images, Policy
 from loadtest.fleet.stage import Stage, staged
 from loadtest.replay.comparison import BodyError
 from loadtest.replay.report import write
 from loadtest.replay.session import replay
 
-FAILED, WRONG = 1, 2
-RESULTS = ROOT / "loadtest" / "results"
 STREAMS_MOST = 12_000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-screen = Console(stderr=True)
+voice = Voice("replay")
 
 
 @app.command()
@@ -51,26 +46,27 @@ def main(
     if draw:
         _write(draw, _read(draw / "results.json"))
         return
-    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        _fail("KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG)
     try:
+        need_cluster()
         toolchain.build()
         Kubectl("default").node()
     except RuntimeError as problem:
-        _fail(str(problem), WRONG)
+        voice.fail(str(problem), WRONG)
     work = Path(tempfile.mkdtemp(prefix="ssecast-replay-"))
     stage = Stage(work, Images(image, operator_image, nats_image), _policy(streams), rate)
     try:
-        body = asyncio.run(_to_the_end(stage, streams))
+        body = to_the_end(_run(stage, streams))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _fail("interrupted; everything that was started has ended", FAILED)
+        voice.fail(INTERRUPTED, FAILED)
     except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
-        _fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
+        voice.fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
     folder = results / f"{datetime.now(UTC):%Y-%m-%d}-replay"
-    _write(folder, body | {"machine": record() | {"kubernetes": _version()}})
+    _write(folder, body | {"machine": record() | {"kubernetes": kubernetes_version()}})
     peak = max(body["forced"], default=0)
     if body["gave_up"] or peak > stage.policy.budget:
-        _fail(f"{body['gave_up']:,} gave up; {peak:,} reconnects in a second, budget {stage.policy.budget:,}", FAILED)
+        voice.fail(
+            f"{body['gave_up']:,} gave up; {peak:,} reconnects in a second, budget {stage.policy.budget:,}", FAILED
+        )
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -83,22 +79,18 @@ def _policy(streams: int) -> Policy:
     )
 
 
-async def _to_the_end(stage: Stage, streams: int) -> dict[str, Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+async def _run(stage: Stage, streams: int) -> dict[str, Any]:
     async with staged(stage):
-        return await replay(stage, streams, _say)
+        return await replay(stage, streams, voice.say)
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         body = json.loads(file.read_text())
     except OSError as wrong:
-        _fail(f"{file} cannot be read: {wrong.strerror}", WRONG)
+        voice.fail(f"{file} cannot be read: {wrong.strerror}", WRONG)
     except ValueError as wrong:
-        _fail(f"{file}: {wrong}; expected is JSON", WRONG)
+        voice.fail(f"{file}: {wrong}; expected is JSON", WRONG)
     return dict(body) if isinstance(body, dict) else {}
 
 
@@ -106,21 +98,8 @@ def _write(folder: Path, body: dict[str, Any]) -> None:
     try:
         write(folder, body)
     except BodyError as wrong:
-        _fail(f"{folder / 'results.json'}: {wrong}", WRONG)
-    _say(f"{folder / 'README.md'}")
-
-
-def _version() -> str:
-    return str(Kubectl("default").get("nodes")["items"][0]["status"]["nodeInfo"]["kubeletVersion"])
-
-
-def _say(sentence: str) -> None:
-    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    screen.print(f"replay: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
+        voice.fail(f"{folder / 'results.json'}: {wrong}", WRONG)
+    voice.say(f"{folder / 'README.md'}")
 
 
 if __name__ == "__main__":

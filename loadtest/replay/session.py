@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
 from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
+from loadtest.bench.command import beside
 from loadtest.chaos.publisher import now_ms
 from loadtest.chaos.records import read
 from loadtest.chaos.traffic import KINDS
@@ -35,8 +35,7 @@ async def replay(stage: Stage, streams: int, tell: Tell) -> dict[str, Any]:
         marks[name] = (now_ms() - began) / 1000
         tell(f"{marks[name]:.0f} s: {what}")
 
-    watching = asyncio.create_task(stage.watch())
-    try:
+    async with beside(stage.watch()):
         first = round(streams * FIRST_SHARE)
         await stage.clients.open({PLAIN: first}, stage.rate)
         stage.publisher.go_on()
@@ -55,10 +54,6 @@ async def replay(stage: Stage, streams: int, tell: Tell) -> dict[str, Any]:
         mark("shrunk", f"{stage.policy.pods[0]} pods are left")
         await asyncio.sleep(END_SECONDS)
         until = now_ms()
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
     await stage.publisher.rest()
     await stage.clients.close()
     seconds = _seconds(stage, began, until)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import os
 import shutil
 import socket
 import tempfile
@@ -17,7 +16,7 @@ import typer
 
 from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
 from loadtest.bench.machine import record
-from loadtest.fleet.kubectl import KubectlError
+from loadtest.fleet.kubectl import KubectlError, need_cluster
 from loadtest.scale.stage import Reading, Stage, StageError, staged
 from ssecast_operator.cluster import ClusterError, LightkubeCluster
 
@@ -51,10 +50,10 @@ def main(
     results: Annotated[Path, typer.Option(help="Where the folder of results is put.")] = RESULTS,
 ) -> None:
     """What rounds cost an operator that looks after very many pods, on the cluster that KUBECONFIG names."""
-    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        voice.fail(
-            "KUBECONFIG must name a cluster, and kubectl must be installed (kind create cluster makes one)", WRONG
-        )
+    try:
+        need_cluster()
+    except KubectlError as problem:
+        voice.fail(str(problem), WRONG)
     work = Path(tempfile.mkdtemp(prefix="ssecast-scale-"))
     try:
         spans = to_the_end(_run(work, pods, broadcasters, seconds))
