@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench.peers import ROOT
-from loadtest.bench.processes import family
 from loadtest.chaos.figures import LEAKED_BYTES, MUST_BE_ZERO
+from tests.interrupted import leaves_nothing_behind
 
 pytestmark = [pytest.mark.usefixtures("fanbench"), pytest.mark.timeout(400)]
 
@@ -67,18 +66,8 @@ def test_a_pod_that_drops_events_in_silence_is_found_out(tmp_path: Path) -> None
 
 
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Neither processes nor files, and it says what happened."""
-    with subprocess.Popen(command_line(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert any("have begun" in line for line in process.stderr)
-        _, *started = family(process.pid)
-        assert len(started) >= 4, "nats-server, the clients and two pods at least"
-        process.send_signal(signal.SIGINT)
-        said = process.communicate()[1]
-    assert process.returncode == 1
-    assert "interrupted" in said
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
-    assert not list(tmp_path.iterdir())
+    """nats-server, the clients and two pods at least."""
+    leaves_nothing_behind(command_line(tmp_path), tmp_path, begun="have begun", processes=4)
 
 
 def test_a_wrong_name_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_annotations_are_those_that_a_controller_takes_from_an_ingress(
 
 
 def test_a_gateway_ends_no_stream_and_answers_for_pods_that_are_away() -> None:
-    manifests = made("gateway")
+    manifests = made("gateway-envoy")
     (rule,) = one(manifests, "HTTPRoute", "ssecast-streams")["spec"]["rules"]
     assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
     assert rule["backendRefs"] == [{"name": "ssecast", "port": 80}]
@@ -165,7 +165,9 @@ def test_a_gateway_ends_no_stream_and_answers_for_pods_that_are_away() -> None:
                 assert each["timeouts"] == {"request": "0s", "backendRequest": "0s"}
 
 
-@pytest.mark.parametrize("scenario", ["gateway", "ingress", "ingress-nginx", "ingress-haproxy", "production"])
+@pytest.mark.parametrize(
+    "scenario", ["gateway", "gateway-envoy", "ingress", "ingress-nginx", "ingress-haproxy", "production"]
+)
 def test_no_way_in_leads_to_the_admin_port(scenario: str) -> None:
     text = str([each for each in made(scenario) if each["kind"] in ("HTTPRoute", "Ingress", "IngressRoute")])
     assert text

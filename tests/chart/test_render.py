@@ -13,8 +13,8 @@ of_each_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 
 def test_the_scenarios_are_those_that_were_promised() -> None:
     assert {
-        "cluster-wide", "default", "external-nats", "gateway", "hpa", "ingress", "ingress-haproxy", "ingress-nginx",
-        "monitoring", "production",
+        "cluster-wide", "default", "external-nats", "gateway", "gateway-envoy", "hpa", "ingress", "ingress-haproxy",
+        "ingress-nginx", "monitoring", "production",
     } <= set(SCENARIOS)  # fmt: skip
 
 

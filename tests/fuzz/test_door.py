@@ -5,6 +5,7 @@ pattern against httptools itself.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from random import Random
 
@@ -103,7 +104,21 @@ def test_a_visitor_who_leaves_before_his_answer_is_no_error(pair: Pair, behind: 
     assert not pair.house.defects
 
 
-@settings(max_examples=examples(400), deadline=None)
+def test_only_what_goes_wrong_in_the_house_is_a_defect(pair: Pair) -> None:
+    """A task of another loop that nobody awaited says so when the collector finds it, whoever is being served then."""
+
+    async def complain() -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": "Task was destroyed but it is pending!"})
+
+    pair.run([Piece(PLAIN, rest=True)])
+    asyncio.run(complain())
+    assert not pair.house.defects
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    pair.house.loop.call_exception_handler({"message": "Task exception was never retrieved"})
+    assert len(pair.house.defects) == 2
+
+
+@settings(max_examples=examples(400))
 @given(st.randoms(use_true_random=False))
 def test_no_request_is_read_in_two_ways(pair: Pair, rng: Random) -> None:
     """Requests by the grammar, mutated, one after another, in packets of any size."""

@@ -76,7 +76,7 @@ def visitor() -> Iterator[Visitor]:
         yield Visitor(runner, house)
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(400))
 @given(pairs)
 @example([("interval", "0" * 9 + "9" * 400)])
 @example([("x" * 3000, "")])
@@ -101,13 +101,13 @@ def sent(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [tuple(text.encode(errors="surrogatepass").decode(errors="replace") for text in pair) for pair in pairs]  # type: ignore[misc]
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=300).map(lambda data: bytes(byte for byte in data if byte > 32 and byte not in b"#\x7f")))
 def test_raw_bytes_in_a_query_are_no_server_error(visitor: Visitor, query: bytes) -> None:
     assert visitor.ask(query).status in (200, 400)
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(400))
 @given(
     st.one_of(
         positions.map(lambda text: printable(text.encode(errors="replace"))), st.binary(max_size=60).map(printable)
@@ -130,7 +130,7 @@ def test_no_last_event_id_closes_an_event_source_for_good(visitor: Visitor, last
     assert json.loads(gaps[0].data)["requested"] == wanted.decode(errors="replace")[:64]
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(positions)
 def test_a_position_in_the_query_is_read_as_one_in_the_header(visitor: Visitor, position: str) -> None:
     outcome = visitor.ask(f"last_event_id={percent(position)}".encode())

@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ssecast_operator.broadcaster import Pause
@@ -23,8 +23,6 @@ from tests.properties.fake_cluster import FakeCluster
 from tests.properties.hpa import Hpa
 
 TARGET = 1000
-
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 policies = st.fixed_dictionaries(
     {
@@ -100,7 +98,6 @@ def questions(draw: st.DrawFn) -> tuple[Spec, Fleet, Memory]:
     return spec, draw(fleets), draw(memories(spec))
 
 
-@thorough
 @given(question=questions(), pause=pauses)
 def test_bounds_and_pauses_are_kept(question: tuple[Spec, Fleet, Memory], pause: Pause) -> None:
     spec, shown, memory = question
@@ -111,7 +108,6 @@ def test_bounds_and_pauses_are_kept(question: tuple[Spec, Fleet, Memory], pause:
     assert decision.replicas <= shown.replicas or not pause.scale_out
 
 
-@thorough
 @given(question=questions())
 def test_nothing_is_removed_on_missing_data(question: tuple[Spec, Fleet, Memory]) -> None:
     """Less than half of the pods that stay have fresh samples; only maxReplicas may still say otherwise."""
@@ -124,7 +120,6 @@ def test_nothing_is_removed_on_missing_data(question: tuple[Spec, Fleet, Memory]
     assert not decision.valid or decision.wish not in (Reason.DEMAND_FELL, Reason.NO_DATA, Reason.FALLBACK)
 
 
-@thorough
 @given(question=questions(), index=st.integers(0, 9), more=st.integers(1, 3 * TARGET), refused=st.integers(0, 500))
 def test_more_demand_never_means_fewer_pods(
     question: tuple[Spec, Fleet, Memory], index: int, more: int, refused: int
@@ -142,7 +137,6 @@ def test_more_demand_never_means_fewer_pods(
     assert decide(spec, crowded, memory, NOW).replicas >= decide(spec, shown, memory, NOW).replicas
 
 
-@thorough
 @given(question=questions())
 def test_within_a_window_of_a_start_nothing_is_removed(question: tuple[Spec, Fleet, Memory]) -> None:
     spec, shown, memory = question
@@ -152,7 +146,6 @@ def test_within_a_window_of_a_start_nothing_is_removed(question: tuple[Spec, Fle
     assert decision.replicas >= min(shown.replicas, spec.scaling.max_replicas)
 
 
-@thorough
 @given(question=questions())
 def test_a_decision_survives_its_status(question: tuple[Spec, Fleet, Memory]) -> None:
     """What an operator reads that starts in that moment is what the last one knew, as far as it must survive."""
@@ -169,7 +162,7 @@ def test_a_decision_survives_its_status(question: tuple[Spec, Fleet, Memory]) ->
 # The HPA
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     behavior=behaviors,
     tolerance=tolerances,
@@ -269,7 +262,7 @@ def calm_run(tolerance: dict[str, float], burst: int, pods: int, start: int, see
     return Run(spec, cluster)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     streams=st.lists(st.integers(0, 2 * TARGET), min_size=1, max_size=12),
     start=st.sampled_from([1, 10, 45]),
@@ -304,7 +297,7 @@ def test_under_a_constant_demand_it_goes_in_one_direction_and_rests(
     assert run.replicas[-1] * 2 * TARGET >= sum(streams) + burst
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clients=st.integers(0, 20 * TARGET),
     pods=st.integers(1, 12),

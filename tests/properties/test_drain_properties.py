@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -60,7 +60,7 @@ def hub_of(max_events: int = 100) -> Hub:
     slices=st.integers(2, 10),
     by=st.sampled_from(["drain", "shed", "stop"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_part_of_a_window_closes_its_share(
     streams: int, window: float, phase: float, slices: int, by: str
 ) -> None:
@@ -350,10 +350,4 @@ class DrainMachine(RuleBasedStateMachine):
 
 
 TestDrain = DrainMachine.TestCase
-TestDrain.settings = settings(
-    max_examples=200,
-    stateful_step_count=40,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestDrain.settings = settings(max_examples=200, stateful_step_count=40, report_multiple_bugs=False)

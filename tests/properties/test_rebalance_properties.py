@@ -36,7 +36,7 @@ def run(cluster: FakeCluster) -> list[Rebalancing]:
 fleets = st.lists(st.integers(0, 3000), min_size=2, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(streams=fleets, seed=st.integers(0, 2**32))
 def test_it_comes_to_an_end_and_the_fleet_is_even(streams: list[int], seed: int) -> None:
     cluster = with_streams(*streams, choose=Random(seed).randrange)
@@ -45,7 +45,7 @@ def test_it_comes_to_an_end_and_the_fleet_is_even(streams: list[int], seed: int)
     assert max(pod.streams for pod in cluster.pods) <= levels_of(mean, 10_000, SCALING).begin
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(streams=fleets, seed=st.integers(0, 2**32))
 def test_a_pod_whose_node_is_away_for_ever_does_not_keep_the_fleet_uneven(streams: list[int], seed: int) -> None:
     cluster = with_streams(*streams, choose=Random(seed).randrange)
@@ -60,7 +60,7 @@ def test_a_pod_whose_node_is_away_for_ever_does_not_keep_the_fleet_uneven(stream
     assert max(present) <= levels_of(sum(present) / len(present), 10_000, SCALING).begin
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(streams=fleets, seed=st.integers(0, 2**32))
 def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
     cluster = with_streams(*streams, choose=Random(seed).randrange)
@@ -69,7 +69,6 @@ def test_it_keeps_the_budget(streams: list[int], seed: int) -> None:
     assert max(tens) <= 10 * BUDGET.per_second + len(streams)
 
 
-@settings(deadline=None)
 @given(streams=st.lists(st.integers(0, 10_000), min_size=1, max_size=50), moving=st.booleans())
 def test_nobody_sheds_below_the_mean_or_the_target(streams: list[int], moving: bool) -> None:
     found = rebalance(fleet(*streams), SCALING, BUDGET, BalanceMemory(moving=moving, uneven_since=0.0), 1.8e9)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssecast_operator.actions import Action
@@ -29,7 +29,7 @@ from ssecast_operator.victims import plan
 from ssecast_operator.world import Surroundings, World
 from tests.fleets import spec_of
 
-SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=15)
 
 incidents = st.builds(
     Incident, st.sampled_from(Kind), st.floats(10, 300), st.floats(10, 120), st.floats(0.1, 1)

@@ -4,7 +4,7 @@ from itertools import cycle
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -182,13 +182,11 @@ class RemovalMachine(RuleBasedStateMachine):
         return len(pods) == self.cluster.replicas == self.desired and not left
 
 
-RemovalMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+RemovalMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestRemoval = RemovalMachine.TestCase
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     streams=st.lists(st.integers(0, 3000), min_size=2, max_size=8),
     wishes=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 60)), min_size=1, max_size=5),
@@ -212,7 +210,7 @@ def test_drains_keep_the_budget(
     assert max(tens, default=0) <= 10 * budget.per_second + len(streams)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @example([1, 1], [(1, 18), (2, 1)], [True, *[False] * 5], [0, 0, 0, 0, 0, 0, 1, 1, 2, 0], BUDGET, 0)
 @given(
     streams=st.lists(st.integers(1, 3000), min_size=2, max_size=8),

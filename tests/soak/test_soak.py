@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ import httpx
 import pytest
 
 from loadtest.bench.peers import ROOT
-from loadtest.bench.processes import family
 from loadtest.chaos.proxy import INSTALL, installed
 from loadtest.soak.stage import Options, staged
+from tests.interrupted import leaves_nothing_behind
 
 pytestmark = [pytest.mark.usefixtures("k6"), pytest.mark.timeout(600)]
 
@@ -112,20 +111,8 @@ async def _opens(client: httpx.AsyncClient, port: int) -> None:
 
 @needs_proxy
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Neither processes nor files, and it says what happened."""
-    with subprocess.Popen(
-        command_line(tmp_path, "--pods", "2"), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        assert any("k6 runs soak" in line for line in process.stderr)
-        _, *started = family(process.pid)
-        assert len(started) >= 4, "nats-server, k6 and two pods at least"
-        process.send_signal(signal.SIGINT)
-        said = process.communicate()[1]
-    assert process.returncode == 1
-    assert "interrupted" in said
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
-    assert not list(tmp_path.iterdir())
+    """nats-server, k6 and two pods at least."""
+    leaves_nothing_behind(command_line(tmp_path, "--pods", "2"), tmp_path, begun="k6 runs soak", processes=4)
 
 
 @pytest.mark.parametrize(

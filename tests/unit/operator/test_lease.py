@@ -154,7 +154,7 @@ class Rivals(RuleBasedStateMachine):
 
 
 TestRivals = Rivals.TestCase
-TestRivals.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRivals.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_who_is_silent_is_replaced_after_its_time_and_stops_before() -> None:

@@ -105,7 +105,7 @@ def test_what_is_printed_is_a_policy_with_a_reason_at_each_number() -> None:
     assert max(map(len, lines)) <= 100
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(0, 10**6), min_size=2, max_size=40),
     st.sampled_from([15.0, 60.0, 600.0]),

@@ -1,6 +1,6 @@
 """rivals.py: an HPA and Knative's rule do what their documentation says."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssecast_operator.rivals import Hpa, Knative, Metrics
@@ -17,7 +17,6 @@ def even(streams: float, pods: int) -> Metrics:
     return Metrics([streams / pods] * pods, 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20_000), min_size=1, max_size=40), st.integers(0, 60))
 def test_an_hpa_of_pods_that_all_report_is_the_documented_one(streams: list[int], window: int) -> None:
     behavior = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssecast_operator.routing import Routing, placed
@@ -35,7 +35,6 @@ def test_of_two_choices_the_emptier_pod_gets_more() -> None:
     assert not refused.any()
 
 
-@settings(deadline=None)
 @given(fleets, st.floats(0, 3000), st.sampled_from(Routing))
 def test_everybody_is_taken_or_refused_and_no_pod_overflows(
     streams: np.ndarray[tuple[int], np.dtype[np.float64]], count: float, routing: Routing
