@@ -8,14 +8,20 @@ from typing import Annotated
 import typer
 
 from loadtest.bench.peers import ROOT
+from loadtest.simulator.goals import FILLED
 from loadtest.simulator.report import report
 from loadtest.simulator.variants import VARIANTS, points, spec_of
 from loadtest.simulator.variants import draw as draw_variants
 from ssecast_operator.plots import draw, save
 from ssecast_operator.results import Figures, as_json, figures_of
+from ssecast_operator.rivals import UTILIZATION
 from ssecast_operator.simulation import Scaler, simulate
 from ssecast_operator.spec import Spec
 from ssecast_operator.traces import BUILT_IN, built_in
+
+KNATIVE_FILLS = Spec.model_validate(
+    {"scaling": {"streamsPerPod": {"target": round(Spec().scaling.streams_per_pod.target / UTILIZATION)}}}
+)
 
 RESULTS = ROOT / "loadtest" / "results"
 
@@ -40,6 +46,9 @@ def table(
         for seed in range(1, seeds + 1):
             runs = {each.value: simulate(built_in(name, clients), Spec(), each, seed=seed) for each in Scaler}
             found += [figures_of(run) for run in runs.values()]
+            found.append(
+                figures_of(simulate(built_in(name, clients), KNATIVE_FILLS, Scaler.KNATIVE, seed=seed), FILLED)
+            )
             if seed == 1:
                 save(draw(runs), folder / f"{name}.png")
         typer.echo(name)

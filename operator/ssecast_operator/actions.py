@@ -7,8 +7,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Cordon:
+    """Take the pod out of the Service: it gets no new streams, and keeps those it has."""
+
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uncordon:
+    """Put it back."""
+
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
-    """Annotate the pod: it is drained to be removed, by the deadline."""
+    """Annotate the pod: it is drained to be removed, by the deadline. It is cordoned by the same write."""
 
     pod: str
     deadline: float
@@ -35,7 +49,7 @@ class Undrain:
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """Remove our annotations, the deletion cost among them."""
+    """Remove our annotations, the deletion cost among them, and put the pod back into the Service."""
 
     pod: str
 
@@ -66,4 +80,4 @@ class Shed:
     window: float
 
 
-Action = Mark | Drain | Undrain | Unmark | SetDeletionCost | SetReplicas | Shed
+Action = Cordon | Uncordon | Mark | Drain | Undrain | Unmark | SetDeletionCost | SetReplicas | Shed

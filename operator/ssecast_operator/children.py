@@ -20,6 +20,7 @@ from ssecast_operator.configuration import (
     mounted,
     settings_for,
 )
+from ssecast_operator.fleet import SERVING, YES
 
 BROADCASTER = f"{GROUP}/broadcaster"
 FINGERPRINT = f"{GROUP}/settings"
@@ -42,17 +43,18 @@ class Surroundings(NamedTuple):
 
 
 def children(
-    broadcaster: Broadcaster, surroundings: Surroundings, replicas: int, drained: int = 0
+    broadcaster: Broadcaster, surroundings: Surroundings, replicas: int, *, drained: int = 0, labelled: bool = True
 ) -> tuple[Manifest, ...]:
     """All of them but the Secret, in the order in which they are made. replicas: as many pods as the Deployment has.
 
-    drained: how many of them are drained to be removed.
+    drained: how many of them are not ready because they are drained to be removed. labelled: whether each pod says by a label
+    if it takes new streams: only then may the Service ask for that.
     """
     settings = settings_for(broadcaster)
     made = [
         _service_account(broadcaster),
         _config_map(broadcaster, settings),
-        _service(broadcaster),
+        _service(broadcaster, labelled=labelled),
         _admin_service(broadcaster),
         _disruption_budget(broadcaster, drained),
         _deployment(broadcaster, surroundings, settings, replicas),
@@ -116,13 +118,14 @@ def _settings_name(broadcaster: Broadcaster) -> str:
     return f"{broadcaster.name}-settings"
 
 
-def _service(broadcaster: Broadcaster) -> Manifest:
+def _service(broadcaster: Broadcaster, *, labelled: bool) -> Manifest:
+    """Without the pods that are cordoned."""
     service = broadcaster.spec.service
     annotations = {"annotations": dict(service.annotations)} if service.annotations else {}
     return _object(broadcaster, "v1", "Service", broadcaster.name, **annotations) | {
         "spec": {
             "type": service.type,
-            "selector": selector(broadcaster.name),
+            "selector": selector(broadcaster.name) | ({SERVING: YES} if labelled else {}),
             "ports": [{"name": "http", "port": service.port, "targetPort": "http", "protocol": "TCP"}],
         }
     }
@@ -199,7 +202,7 @@ def _deployment(
 
 def _template(broadcaster: Broadcaster, surroundings: Surroundings, settings: Mapping[str, str]) -> Manifest:
     wanted = broadcaster.spec.pod_template
-    labels = {**wanted.labels, **selector(broadcaster.name)}
+    labels = {**wanted.labels, **selector(broadcaster.name), SERVING: YES}
     spec: Manifest = {
         "serviceAccountName": broadcaster.name,
         "automountServiceAccountToken": False,

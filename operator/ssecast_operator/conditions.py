@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ssecast_operator.actions import Action
 from ssecast_operator.broadcaster import Broadcaster
 from ssecast_operator.budget import budget_of
 from ssecast_operator.children import selector
@@ -39,7 +40,7 @@ class Problem(NamedTuple):
 class Round:
     """What a round has seen and decided. deployment: its body, None where there is none yet.
 
-    problems: why not everything is as it should be. contested: who else writes the replicas, empty: nobody. pods: their
+    actions: what is to be done, in order. problems: why not everything is as it should be. contested: who else writes the replicas, empty: nobody. pods: their
     bodies.
     """
 
@@ -51,6 +52,7 @@ class Round:
     decision: Decision | None = None
     plan: Plan | None = None
     rebalancing: Rebalancing | None = None
+    actions: tuple[Action, ...] = ()
     problems: tuple[Problem, ...] = ()
     contested: str = ""
 

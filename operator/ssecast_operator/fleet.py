@@ -21,6 +21,11 @@ DRAIN_DEADLINE = f"{GROUP}/drain-deadline"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes' own: among pods that are alike, the ReplicaSet removes the one with the lowest value first."""
 
+SERVING = f"{GROUP}/serving"
+"""The label by which the Service knows a pod that takes new streams; without it, or with another value, it is cordoned."""
+
+YES, NO = "true", "false"
+
 TEMPLATE_HASH = "pod-template-hash"
 
 LOOKED_AT = {
@@ -52,6 +57,8 @@ class Pod:
     """From the annotation; None: not marked."""
     deletion_cost: int = 0
     sample: Sample = NO_SAMPLE
+    cordoned: bool = False
+    """No new streams are sent to it, ready as it may be."""
 
     @property
     def ready(self) -> bool:
@@ -115,7 +122,7 @@ def pod_of(body: Mapping[str, Any], sample: Sample = NO_SAMPLE) -> Pod | None:
     phase = status.get("phase", "Pending")
     if phase in ("Succeeded", "Failed"):
         return None
-    annotations = metadata.get("annotations") or {}
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     conditions = {each.get("type"): each for each in status.get("conditions") or ()}
     return Pod(
         name=metadata["name"],
@@ -125,10 +132,11 @@ def pod_of(body: Mapping[str, Any], sample: Sample = NO_SAMPLE) -> Pod | None:
         scheduled=bool((body.get("spec") or {}).get("nodeName")),
         running=phase == "Running",
         terminating=metadata.get("deletionTimestamp") is not None,
-        revision=(metadata.get("labels") or {}).get(TEMPLATE_HASH, ""),
+        revision=labels.get(TEMPLATE_HASH, ""),
         drain_deadline=instant(annotations.get(DRAIN_DEADLINE)),
         deletion_cost=_cost(annotations.get(DELETION_COST)),
         sample=sample,
+        cordoned=labels.get(SERVING) != YES,
     )
 
 
@@ -147,11 +155,15 @@ def pods_of(bodies: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample]) 
     return tuple(pod for pod in found if pod is not None)
 
 
-def marked_among(bodies: Iterable[Mapping[str, Any]]) -> int:
-    """How many pods of the API are drained to be removed, and have not been yet."""
-    metadata = (body["metadata"] for body in bodies)
-    staying = (each.get("annotations") or {} for each in metadata if not each.get("deletionTimestamp"))
-    return sum(instant(annotations.get(DRAIN_DEADLINE)) is not None for annotations in staying)
+def drained_among(bodies: Iterable[Mapping[str, Any]]) -> int:
+    """How many pods of the API are not ready because they are drained to be removed, and have not been yet."""
+    pods = (pod_of(body) for body in bodies)
+    return sum(pod is not None and pod.marked and not pod.ready and not pod.terminating for pod in pods)
+
+
+def labelled(bodies: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether every pod of the API says if it takes new streams; those of an operator that did not know of it do not."""
+    return all(SERVING in (body["metadata"].get("labels") or {}) for body in bodies)
 
 
 def _ready_since(condition: Mapping[str, Any] | None) -> float | None:

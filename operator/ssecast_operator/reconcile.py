@@ -5,7 +5,18 @@ from typing import Any, Protocol
 
 import structlog
 
-from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Shed, Undrain, Unmark
+from ssecast_operator.actions import (
+    Action,
+    Cordon,
+    Drain,
+    Mark,
+    SetDeletionCost,
+    SetReplicas,
+    Shed,
+    Uncordon,
+    Undrain,
+    Unmark,
+)
 from ssecast_operator.broadcaster import Broadcaster, SpecError, parse
 from ssecast_operator.budget import budget_of
 from ssecast_operator.children import Surroundings
@@ -22,7 +33,7 @@ from ssecast_operator.cluster import (
 )
 from ssecast_operator.conditions import Problem, Round, is_stuck, phase_of, status_of, worth_writing
 from ssecast_operator.decision import Decision
-from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, Fleet, marked_among, pods_of
+from ssecast_operator.fleet import DELETION_COST, DRAIN_DEADLINE, NO, SERVING, YES, Fleet, pods_of
 from ssecast_operator.instants import rfc3339
 from ssecast_operator.loads import Loads, OrderError
 from ssecast_operator.memory import Memory, restored
@@ -34,6 +45,8 @@ from ssecast_operator.victims import Phase, Plan
 
 CONTESTED_SECONDS = 300.0
 """So long it is told that somebody else has written the replicas: they are set right within a moment."""
+
+NOTHING: Mapping[str, Any] = {}
 
 log = structlog.get_logger()
 
@@ -88,8 +101,8 @@ class Reconciler:
         deployment = self._deployment()
         self._look_for_rivals(deployment, now)
         replicas = deployment["spec"].get("replicas", 1) if deployment else 1
-        drained = marked_among(self._store.children(self.key, PODS.kind))
-        problems = await self.upkeep.keep(broadcaster, replicas, drained, now)
+        pods = tuple(self._store.children(self.key, PODS.kind))
+        problems = await self.upkeep.keep(broadcaster, replicas, pods, now)
         deployment = self._deployment()
         if deployment is None:
             await self._write(body, Round(broadcaster, now, problems=tuple(problems)), now)
@@ -126,7 +139,8 @@ class Reconciler:
         spec, budget = broadcaster.spec, budget_of(broadcaster.spec)
         rollout = is_rolling_out(deployment, self.upkeep.rolling_from)
         fleet = Fleet(deployment["spec"].get("replicas", 1), pods_of(pods, self._loads.of(pods)), rollout=rollout)
-        decision, steps, moving = verdict_on(fleet, spec, self._memory, self._balance, now, broadcaster.pause)
+        verdict = verdict_on(fleet, spec, self._memory, self._balance, now, broadcaster.pause)
+        decision, steps, moving = verdict.decision, verdict.plan, verdict.rebalancing
         self._memory = decision.memory
         self._balance = moving.memory
         self._observer.decided(self.key, decision, steps, moving, budget.per_second)
@@ -140,6 +154,7 @@ class Reconciler:
             decision,
             steps,
             moving,
+            verdict.actions,
             tuple(problems),
             self._contested[0] if now < self._contested[1] else "",
         )
@@ -158,8 +173,7 @@ class Reconciler:
         assert seen.decision is not None
         await self._tell_changes(seen, body)
         failed: set[str] = set()
-        # A shed is called off before its pod is told to drain: a pod that drains takes no order to shed.
-        for action in (*seen.rebalancing.actions, *seen.plan.actions):
+        for action in seen.actions:
             pod = getattr(action, "pod", "")
             if not self._may_act():
                 return
@@ -180,12 +194,16 @@ class Reconciler:
         match action:
             case SetReplicas():
                 await self._set_replicas(action)
+            case Cordon(pod):
+                await self._write_on(pod, labels={SERVING: NO})
+            case Uncordon(pod):
+                await self._write_on(pod, labels={SERVING: YES})
             case Mark(pod, deadline):
-                await self._annotate(pod, {DRAIN_DEADLINE: rfc3339(deadline)}, seen)
+                await self._write_on(pod, {DRAIN_DEADLINE: rfc3339(deadline)}, {SERVING: NO})
             case Unmark(pod):
-                await self._annotate(pod, {DRAIN_DEADLINE: None, DELETION_COST: None}, seen)
+                await self._write_on(pod, {DRAIN_DEADLINE: None, DELETION_COST: None}, {SERVING: YES})
             case SetDeletionCost(pod, cost):
-                await self._annotate(pod, {DELETION_COST: str(cost)}, seen)
+                await self._write_on(pod, {DELETION_COST: str(cost)})
             case Drain() | Undrain() | Shed():
                 await self._loads.order(action, self._ip(action.pod, action.uid), self.upkeep.token)
 
@@ -218,11 +236,13 @@ class Reconciler:
         )
         self._store.put(DEPLOYMENTS.kind, written)
 
-    async def _annotate(self, name: str, annotations: dict[str, str | None], seen: Round) -> None:
+    async def _write_on(
+        self, name: str, annotations: Mapping[str, str | None] = NOTHING, labels: Mapping[str, str] = NOTHING
+    ) -> None:
         pod = self._store.child(self.key, PODS.kind, name)
         if pod is None:
             raise NotFound(f"pod {name!r} is gone")
-        patch = {"metadata": {"uid": pod["metadata"]["uid"], "annotations": annotations}}
+        patch = {"metadata": {"uid": pod["metadata"]["uid"], "annotations": {**annotations}, "labels": {**labels}}}
         self._store.put(PODS.kind, await self._cluster.merge(PODS, self.key.namespace, name, patch))
 
     def _ip(self, name: str, uid: str) -> str:

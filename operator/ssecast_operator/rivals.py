@@ -37,6 +37,8 @@ PANIC_THRESHOLD = 2.0
 """panic-threshold-percentage: 200."""
 UP_RATE = 1000.0
 """max-scale-up-rate."""
+UTILIZATION = 0.7
+"""container-concurrency-target-percentage: 70. It means pods to have so much of the target that they are given."""
 DOWN_RATE = 2.0
 """max-scale-down-rate."""
 
@@ -109,6 +111,7 @@ class Knative:
     """The mean of a minute, or in a panic of six seconds; in a panic the number never falls."""
 
     scaling: Scaling
+    utilization: float = UTILIZATION
     seconds: float = KNATIVE_SECONDS
     _seen: list[tuple[float, float]] = field(default_factory=list)
     _panic_since: float | None = None
@@ -141,7 +144,8 @@ class Knative:
     def _wanted(self, now: float, window: float) -> int:
         """Pods for the mean of the window."""
         streams = [value for at, value in self._seen if at > now - window] or [self._seen[-1][1]]
-        return ceil(sum(streams) / len(streams) / self.scaling.streams_per_pod.target - 1e-9)
+        target = self.scaling.streams_per_pod.target * self.utilization
+        return ceil(sum(streams) / len(streams) / target - 1e-9)
 
 
 def _longest_period(behavior: Behavior) -> int:

@@ -45,9 +45,8 @@ class Tolerance(Model):
 
     up: float = of(0.1, "No pod is added while the demand is at most this much above pods x target.", ge=0, le=10)
     down: float = of(
-        0.15,
-        "No pod is removed while the demand is at most this much below pods x target. Larger than up: a pod too many "
-        "costs money, a pod removed costs reconnects.",
+        0.1,
+        "No pod is removed while the demand is at most this much below pods x target.",
         ge=0,
         le=1,
     )

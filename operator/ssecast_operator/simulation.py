@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ssecast_operator.actions import Action, SetReplicas
 from ssecast_operator.broadcaster import Pause
 from ssecast_operator.budget import budget_of
+from ssecast_operator.cordon import coming, nearly_full
 from ssecast_operator.decide import RUNNING, Kept, decide_by, pods_for
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.memory import Memory
 from ssecast_operator.rebalance import FRESH_START, levels_of
 from ssecast_operator.rivals import Hpa, Knative, Metrics, Rival
-from ssecast_operator.samples import FRESH_SECONDS
+from ssecast_operator.samples import FRESH_SECONDS, STALE_SECONDS
 from ssecast_operator.spec import Spec
 from ssecast_operator.traces import Incident, Kind, Trace
 from ssecast_operator.verdict import Verdict, verdict_on
@@ -124,10 +125,11 @@ class Operator:
         self._memory, self._balance = verdict.decision.memory, verdict.rebalancing.memory
         self.desired = verdict.decision.replicas
         at = world.now + world.surroundings.api_delay
-        self._due = [(at, action) for action in (*verdict.rebalancing.actions, *verdict.plan.actions)]
+        self._due = [(at, action) for action in verdict.actions]
 
     def _is_calm(self) -> bool:
-        """Whether a look can bring nothing but a decision: no pod leaves, is missing or is replaced, and none is far above the mean.
+        """Whether a look can bring nothing but a decision: no pod leaves, is missing or is replaced, none is cordoned or nearly
+        full, and none is far above the mean.
 
         Then there is no step to plan and no stream to move, and the decision needs the census alone, not a thousand pods as
         objects. A test holds runs with and without this short cut equal.
@@ -135,13 +137,21 @@ class Operator:
         world, pods = self._world, self._world.pods
         if self._balance != FRESH_START or world.leaving.any() or pods.draining.any() or world.rolling_out:
             return False
-        if len(pods.number) != world.replicas:
+        if len(pods.number) != world.replicas or pods.cordoned.any() or not self._has_room():
             return False
         scaling, streams = self._spec.scaling, pods.seen_streams
         if not scaling.rebalance.enabled or (world.now - pods.seen_at > FRESH_SECONDS).any():
             return True  # whoever does not know every pod moves no streams
         mean = float(streams.sum()) / max(1, len(streams))
         return not bool((streams > levels_of(mean, scaling.streams_per_pod.limit, scaling).begin).any())
+
+    def _has_room(self) -> bool:
+        """Whether every pod that is ready has room for its part of what comes."""
+        world, pods, spec = self._world, self._world.pods, self._spec
+        known = world.now - pods.seen_at <= STALE_SECONDS
+        streams = np.where(known, pods.seen_streams, world.settings.target)[world.serving]
+        expected = coming(float(streams.sum()), budget_of(spec), spec.stream.max_age_seconds)
+        return not len(streams) or (nearly_full(world.settings.limit) - float(streams.max())) * len(streams) >= expected
 
 
 class Other:

@@ -156,11 +156,11 @@ class Drain(Model):
         setting="DRAIN_DELAY_SECONDS",
     )
     patience_seconds: int = of(
-        720,
+        1800,
         "A pod that is to be removed for want of streams takes no new ones for this long before it closes those that are "
         "left, and for less where it has fewer than streamsPerPod.target: many end by themselves meanwhile, by "
-        "stream.maxAgeSeconds or because their clients leave, and when the demand turns it is there at once. 0: it closes "
-        "them right away. Rollouts and evictions do not wait for it.",
+        "stream.maxAgeSeconds or because their clients leave, and when the demand turns it is there at once. It stays ready. "
+        "0: it closes them right away. Rollouts and evictions do not wait for it.",
         ge=0,
         le=WINDOW_MAX,
     )

@@ -5,7 +5,7 @@ Everything that is in the way becomes a Problem.
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from ssecast_operator.cluster import KINDS, NETWORK_POLICIES, SECRETS, Cluster, 
 from ssecast_operator.conditions import Problem
 from ssecast_operator.configuration import TOKEN_KEY, mounted
 from ssecast_operator.drift import APPLIED, differs, stamped
+from ssecast_operator.fleet import drained_among, labelled
 from ssecast_operator.store import Key, Store
 
 SECRETS_SECONDS = 60.0
@@ -44,8 +45,10 @@ class Upkeep:
         self._secret_problems: list[Problem] = []
         self._given_up: dict[tuple[str, str], tuple[str, str]] = {}
 
-    async def keep(self, broadcaster: Broadcaster, replicas: int, drained: int, now: float) -> list[Problem]:
-        """drained: pods that are drained to be removed. Raises Unavailable where the API server cannot do it now."""
+    async def keep(
+        self, broadcaster: Broadcaster, replicas: int, pods: Sequence[Mapping[str, Any]], now: float
+    ) -> list[Problem]:
+        """pods: the bodies of those that there are. Raises Unavailable where the API server cannot do it now."""
         problems: list[Problem] = []
         if now - self._looked_at >= SECRETS_SECONDS or not self.token:
             self._secret_problems = await self._look_at_secrets(broadcaster)
@@ -53,7 +56,9 @@ class Upkeep:
         problems += self._secret_problems
         if not self.token:
             return problems  # pods without a token would take orders from anybody
-        for manifest in children(broadcaster, self._surroundings, replicas, drained):
+        for manifest in children(
+            broadcaster, self._surroundings, replicas, drained=drained_among(pods), labelled=labelled(pods)
+        ):
             try:
                 await self._keep(broadcaster, stamped(manifest))
             except InTheWay as wrong:

@@ -1,12 +1,15 @@
-"""One look at a fleet: how many pods there should be, the next step to it, and which streams move. Pure.
+"""One look at a fleet: how many pods there should be, the next step to it, which of them take new streams, and which streams
+move. Pure.
 
 The operator and the simulator both call this, so that what is tried in the one happens in the other.
 """
 
 from typing import NamedTuple
 
+from ssecast_operator.actions import Action, Cordon, Uncordon
 from ssecast_operator.broadcaster import Pause
 from ssecast_operator.budget import budget_of
+from ssecast_operator.cordon import cordons
 from ssecast_operator.decide import RUNNING, decide
 from ssecast_operator.decision import Decision
 from ssecast_operator.demand import target_of
@@ -23,12 +26,22 @@ class Verdict(NamedTuple):
     decision: Decision
     plan: Plan
     rebalancing: Rebalancing
+    cordons: tuple[Cordon | Uncordon, ...]
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """In the order in which they are carried out.
+
+        A shed is called off before its pod is told to drain: a pod that drains takes no order to shed. And who is to be removed
+        is the plan's to say, so that comes last.
+        """
+        return (*self.rebalancing.actions, *self.cordons, *self.plan.actions)
 
 
 def verdict_on(
     fleet: Fleet, spec: Spec, memory: Memory, balance: BalanceMemory, now: float, pause: Pause = RUNNING
 ) -> Verdict:
-    """All three, from the same fleet at the same time."""
+    """All four, from the same fleet at the same time."""
     budget = budget_of(spec)
     decision = decide(spec, fleet, memory, now, pause)
     census = decision.census
@@ -36,7 +49,8 @@ def verdict_on(
     blind = census.fresh * 2 < census.pods
     steps = plan(fleet, decision.replicas, budget, unknown, now, blind=blind)
     moving = rebalance(fleet, spec.scaling, budget, balance, now, busy=_busy(pause, steps))
-    return Verdict(decision, steps, moving)
+    doors = cordons(fleet, spec.scaling, budget, spec.stream.max_age_seconds, unknown, now)
+    return Verdict(decision, steps, moving, doors)
 
 
 def _busy(pause: Pause, steps: Plan) -> str:

@@ -2,13 +2,14 @@
 
 Adding pods is one write. Removing them takes steps, and each round finds out anew from the cluster which one is next:
 
-mark the pods with the fewest streams -> tell them to drain -> wait until they have none, or for the deadline -> see to it
-that the ReplicaSet will choose them -> lower the replicas -> wait until as many pods are gone -> a marked pod that is still
-there has survived: it takes streams again.
+mark the pods with the fewest streams -> be patient -> tell them to drain -> wait until they have none, or for the deadline ->
+see to it that the ReplicaSet will choose them -> lower the replicas -> wait until as many pods are gone -> a marked pod that is
+still there has survived: it takes streams again.
 
-A drain begins with patience: the pod takes no more streams, and for a while it closes none either. What ends by itself
-meanwhile costs no client a reconnect that it would not have had. Further victims are marked when it is their turn: when the
-closings that are ordered will be over by the time that theirs begin, so that each has the whole budget.
+Patience: a pod that is marked is cordoned, so it gets no more streams, and for a while it closes none either. What ends by
+itself meanwhile costs no client a reconnect that it would not have had. It is ready all that time, so nobody else takes it for
+a pod that is ill. Further victims are marked when it is their turn: when the closings that are planned will be over by the
+time that theirs begin, so that each has the whole budget.
 
 Nothing is remembered here: an operator that is killed after any step goes on with the next one. When the demand turns, the
 marked pods take streams again first. While a rollout is under way no pod is marked and none removed: with two ReplicaSets
@@ -34,6 +35,9 @@ SETTLE_SECONDS = 120.0
 
 Most become ready again. After that the replicas are lowered all the same: it goes, and a marked one survives.
 """
+
+LEAD_SECONDS = 10.0
+"""So long before they close the first stream, pods that are marked are told to drain: two rounds."""
 
 COST_MIN = -(2**31)
 
@@ -161,10 +165,10 @@ def _begin(victims: Sequence[Pod], budget: Budget, unknown: int, now: float) -> 
     streams = sum(streams_of(pod, unknown, now) for pod in victims)
     window, delay = budget.drain_window(streams), _pause(victims, budget, unknown, now)
     marks = tuple(Mark(pod.name, now + delay + window) for pod in victims)
-    drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in victims)
-    if delay > budget.delay:
+    if delay > budget.delay + LEAD_SECONDS:
         message = f"{_names(victims)} take no more streams; what is left of {streams:,} in {delay:.0f} s they close, over {window:.0f} s"
-        return Plan(Phase.EMPTYING, message, (*marks, *drains))
+        return Plan(Phase.EMPTYING, message, marks)
+    drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in victims)
     message = f"{_names(victims)} with {streams:,} streams begin to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
 
@@ -191,22 +195,29 @@ def _finish(fleet: Fleet, marked: Sequence[Pod], budget: Budget, unknown: int, n
 
 
 def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Plan:
-    """Pods that do not drain yet are told, within the time that is left; where it is too short, they are given more.
+    """Pods that do not drain yet are told when it is time, to be done when they were meant to be; where that is too soon, they
+    are given more.
 
     They close theirs when the others have closed: what those were told stays, and each has the whole budget.
     """
-    told = [pod for pod in waiting if must_be_told(pod, now)]
-    message = f"{_names(waiting)} drain for another {max(0.0, _deadline(waiting) - now):.0f} s"
-    if not told:
-        return Plan(_stage(waiting, budget, unknown, now), message)
-    names = {pod.name for pod in told}
-    others = [pod for pod in waiting if pod.name not in names]
-    streams, left = sum(streams_of(pod, unknown, now) for pod in told), max(0.0, _deadline(told) - now)
+    untold = [pod for pod in waiting if must_be_told(pod, now)]
+    empty = tuple(Drain(pod.name, pod.uid, budget.window, budget.delay) for pod in untold if has_none(pod, now))
+    if empty:
+        return Plan(Phase.DRAINING, "pods that have no streams left are about to be removed", empty)
+    first = min((pod.drain_deadline or 0.0 for pod in untold), default=0.0)
+    told = [pod for pod in untold if pod.drain_deadline == first]
+    streams, left = sum(streams_of(pod, unknown, now) for pod in told), max(0.0, first - now)
+    if not told or left - budget.drain_window(streams) > budget.delay + LEAD_SECONDS:
+        stage, seconds = _stage(waiting, budget, unknown, now), max(0.0, _deadline(waiting) - now)
+        verb = "take no more streams, and have none left in" if stage is Phase.EMPTYING else "drain for another"
+        return Plan(stage, f"{_names(waiting)} {verb} {seconds:.0f} s")
+    others = [pod for pod in waiting if pod not in untold]
     delay = max(budget.delay, _closed_by(others) - now, left - budget.drain_window(streams))
     window = max(budget.seconds_for(streams), left - delay)
     late = delay + window > left + DRAIN_GRACE_SECONDS
     marks = tuple(Mark(pod.name, now + delay + window) for pod in told) if late else ()
     drains = tuple(Drain(pod.name, pod.uid, window, delay) for pod in told)
+    message = f"{_names(told)} with {streams:,} streams begin to drain, over {window:.0f} s"
     if late:
         message = f"{_names(told)} begin late to drain, over {window:.0f} s"
     return Plan(Phase.DRAINING, message, (*marks, *drains))
@@ -223,6 +234,12 @@ def must_be_told(pod: Pod, now: float) -> bool:
     """It is marked, and says that it does not drain: it was not reached, or its container has started anew."""
     load = pod.sample.fresh(now)
     return load is not None and not load.draining
+
+
+def has_none(pod: Pod, now: float) -> bool:
+    """It says that it has no stream left."""
+    load = pod.sample.fresh(now)
+    return load is not None and not load.streams
 
 
 def drained(pod: Pod, now: float) -> bool:

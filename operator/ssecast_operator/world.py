@@ -11,7 +11,18 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Shed, Undrain, Unmark
+from ssecast_operator.actions import (
+    Action,
+    Cordon,
+    Drain,
+    Mark,
+    SetDeletionCost,
+    SetReplicas,
+    Shed,
+    Uncordon,
+    Undrain,
+    Unmark,
+)
 from ssecast_operator.clients import AGAIN_SECONDS, Crowd
 from ssecast_operator.demand import Census
 from ssecast_operator.fleet import Fleet, Pod
@@ -89,6 +100,7 @@ class Columns:
     revision: Floats = field(default_factory=_floats)
     cost: Floats = field(default_factory=_floats)
     mark: Floats = field(default_factory=_floats)
+    cordoned: Bools = field(default_factory=_bools)
     streams: Floats = field(default_factory=_floats)
     terminating: Bools = field(default_factory=_bools)
     draining: Bools = field(default_factory=_bools)
@@ -186,9 +198,14 @@ class World:
 
     @property
     def serving(self) -> Bools:
-        """Ready, as the cluster and its proxies see it."""
+        """Ready, as the cluster sees it."""
         pods = self.pods
         return (pods.ready_at <= self.now) & ~pods.draining & ~pods.terminating
+
+    @property
+    def open(self) -> Bools:
+        """Those that clients are sent to."""
+        return self.serving & ~self.pods.cordoned
 
     @property
     def rolling_out(self) -> bool:
@@ -215,11 +232,12 @@ class World:
             self._names, columns.created_at.tolist(), columns.ready_at.tolist(), serving.tolist(),
             (columns.ready_at <= self.now).tolist(), columns.terminating.tolist(), columns.revision.tolist(),
             columns.mark.tolist(), columns.cost.tolist(), columns.seen_at.tolist(), columns.seen_streams.tolist(),
-            columns.seen_refused.tolist(), columns.seen_draining.tolist(), columns.seen_until.tolist(), strict=True,
+            columns.seen_refused.tolist(), columns.seen_draining.tolist(), columns.seen_until.tolist(),
+            columns.cordoned.tolist(), strict=True,
         )  # fmt: skip
         pods = []
         for name, created, ready_at, ready, started, terminating, revision, mark, cost, *seen in rows:
-            seen_at, streams, refused, draining, until = seen
+            seen_at, streams, refused, draining, until, cordoned = seen
             sample = NO_SAMPLE
             if seen_at > -inf:
                 load = Load("", int(streams), limit, draining, until if draining else None, refused)
@@ -237,6 +255,7 @@ class World:
                     mark if mark == mark else None,
                     int(cost),
                     sample,
+                    cordoned,
                 )
             )
         return Fleet(self.replicas, tuple(pods), rollout=self.rolling_out)
@@ -284,14 +303,30 @@ class World:
         found = np.flatnonzero((self.pods.number == number_of(action.pod)) & ~self.pods.terminating)
         if not len(found):
             return
-        at, pods = int(found[0]), self.pods
+        if isinstance(action, Drain | Undrain | Shed):
+            self._order(int(found[0]), action)
+        else:
+            self._write(int(found[0]), action)
+
+    def _write(self, at: int, action: Cordon | Uncordon | Mark | Unmark | SetDeletionCost) -> None:
+        """On the pod, in the API."""
+        pods = self.pods
         match action:
+            case Cordon():
+                pods.cordoned[at] = True
+            case Uncordon():
+                pods.cordoned[at] = False
             case Mark(_, deadline):
-                pods.mark[at] = deadline
+                pods.mark[at], pods.cordoned[at] = deadline, True
             case Unmark():
-                pods.mark[at], pods.cost[at] = nan, 0
+                pods.mark[at], pods.cost[at], pods.cordoned[at] = nan, 0, False
             case SetDeletionCost(_, cost):
                 pods.cost[at] = cost
+
+    def _order(self, at: int, action: Drain | Undrain | Shed) -> None:
+        """A request to the pod itself."""
+        pods = self.pods
+        match action:
             case Drain(_, _, window, delay):
                 self._drain(at, window, delay)
             case Undrain():
@@ -393,17 +428,17 @@ class World:
         count = forced + others + new
         if count <= 0:
             return
-        serving = np.flatnonzero(self.serving)
-        if not len(serving) or self.now < self.unreachable_until:
+        open_ = np.flatnonzero(self.open)
+        if not len(open_) or self.now < self.unreachable_until:
             self._refuse(count)
             return
-        streams = self.pods.streams[serving]
+        streams = self.pods.streams[open_]
         room = np.maximum(self.settings.limit - streams, 0)
         taken, refused = placed(count, streams, room, self.surroundings.routing)
-        self._open(serving, taken)
+        self._open(open_, taken)
         turned_away = float(refused.sum())
         if turned_away > NOBODY:
-            self._refused[self._second % REFUSED_SECONDS, serving] += refused
+            self._refused[self._second % REFUSED_SECONDS, open_] += refused
             self._refuse(turned_away)
         elif turned_away > 0:
             self.crowd.wait(turned_away, self.settings.retry, self.settings.spread, forced=False)

@@ -1,15 +1,12 @@
 """The simulator's table: goals are judged by totals, and what a rival does better is said."""
 
-import re
 from dataclasses import replace
 
 import pytest
-import yaml
 
-from loadtest.bench.peers import ROOT
-from loadtest.simulator.goals import of, ratio, totals
+from loadtest.simulator.goals import FILLED, of, ratio, totals
 from loadtest.simulator.report import report
-from loadtest.simulator.variants import GENTLE, VARIANTS, draw, points, spec_of
+from loadtest.simulator.variants import VARIANTS, draw, points, spec_of
 from ssecast_operator.results import Figures
 from ssecast_operator.spec import Spec
 
@@ -40,6 +37,12 @@ def test_the_page_says_which_goals_are_met_and_where_a_rival_is_better() -> None
     assert "| forced disconnects per client-hour at most 0.3x | hpa | 0.10x | met |" in page
     assert "| pod-hours at most 1.05x | hpa | 1.111x | **missed** |" in page
     assert "| pod-hours at most 0.9x at no more refusals | knative | 0.500x, refusals 1.00x | met |" in page
+    assert "filled" not in page
+    filled = report([OURS, HPA, KNATIVE, replace(KNATIVE, label=FILLED, pod_hours=8)], 1000)
+    assert (
+        "| the same, where it fills pods to the target too | knative, filled | 1.250x, refusals 1.00x | no goal |"
+        in filled
+    )
     assert "- `steady`, the HPA has less: pod-hours (10.0 against 9.0).\n" in page
     assert "(steady.png)" in page
     assert of([OURS, HPA], "hpa", "steady").refused == 50
@@ -64,12 +67,6 @@ def test_other_policies_stand_beside_the_shipped_one_by_the_seeds_that_both_have
     assert "over all traces, seed 1." in page
     (axes,) = draw([shipped, variant]).axes
     assert {text.get_text().strip() for text in axes.texts} == {"shipped", "burst 0", "HPA"}
-
-
-def test_the_gentle_policy_is_the_one_that_the_page_shows() -> None:
-    page = (ROOT / "docs" / "simulate.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.+?)```", page, re.S)
-    assert yaml.safe_load(block)["spec"] == GENTLE
 
 
 def test_without_other_policies_there_is_no_word_about_them() -> None:

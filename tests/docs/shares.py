@@ -53,8 +53,13 @@ A_LIFE = (
     step(OPERATIONS, "kubectl get broadcaster ssecast --output jsonpath='{.status.budget}'"),
     step(OPERATIONS, "kubectl describe broadcaster ssecast"),
     step(OPERATIONS, "ssecast-operator explain ssecast --namespace ssecast"),
+    step(OPERATIONS, "kubectl get pods --selector app.kubernetes.io/name=ssecast --label-columns ssecast.dev/serving"),
     step(OPERATIONS, "kubectl annotate broadcaster ssecast ssecast.dev/paused=true"),
     step(OPERATIONS, "kubectl annotate broadcaster ssecast ssecast.dev/paused-"),
+    step(
+        OPERATIONS,
+        "kubectl label pods --selector app.kubernetes.io/name=ssecast ssecast.dev/serving=true --overwrite",
+    ),
     step(SECURITY, "ssecast-operator rbac"),
     step(K8S, "helm template ssecast charts/ssecast"),
 )

@@ -7,7 +7,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ssecast_operator.actions import Action, Drain, Mark, SetDeletionCost, SetReplicas, Shed, Undrain, Unmark
+from ssecast_operator.actions import (
+    Action,
+    Cordon,
+    Drain,
+    Mark,
+    SetDeletionCost,
+    SetReplicas,
+    Shed,
+    Uncordon,
+    Undrain,
+    Unmark,
+)
 from ssecast_operator.fleet import Fleet, Pod
 from ssecast_operator.samples import NO_SAMPLE, Load, Sample
 from tests.fleets import NOW
@@ -53,6 +64,7 @@ class FakePod:
     shed: Closing | None = None
     ends_at: float | None = None
     mark: float | None = None
+    cordoned: bool = False
     cost: int = 0
     reachable: bool = True
     sample: Sample = NO_SAMPLE
@@ -110,6 +122,7 @@ class FakeCluster:
             drain_deadline=pod.mark,
             deletion_cost=pod.cost,
             sample=pod.sample,
+            cordoned=pod.cordoned,
         )
 
     def carry_out(self, actions: Sequence[Action]) -> None:
@@ -122,16 +135,18 @@ class FakeCluster:
             elif action.pod not in failed and not self._do(action):
                 failed.add(action.pod)
 
-    def _do(self, action: Mark | Drain | Undrain | Unmark | SetDeletionCost | Shed) -> bool:
+    def _do(self, action: Cordon | Uncordon | Mark | Drain | Undrain | Unmark | SetDeletionCost | Shed) -> bool:
         pod = next((pod for pod in self.present if pod.name == action.pod), None)
         if pod is None:
             return False
         match action:
             case Mark(_, deadline):
                 pod.marks += pod.mark is None
-                pod.mark = deadline
+                pod.mark, pod.cordoned = deadline, True
             case Unmark():
-                pod.mark, pod.cost = None, 0
+                pod.mark, pod.cost, pod.cordoned = None, 0, False
+            case Cordon() | Uncordon():
+                pod.cordoned = isinstance(action, Cordon)
             case SetDeletionCost(_, cost):
                 pod.cost = cost
             case _:
@@ -256,7 +271,7 @@ class FakeCluster:
         self.homeless = [(at, count) for at, count in self.homeless if at > self.now]
         self.refused.append(0)
         for size in _portions(due):
-            pod = self._any_serving()
+            pod = self._any_open()
             taken = 0 if pod is None else min(size, self.capacity - pod.streams)
             if pod is not None:
                 pod.streams += taken
@@ -264,9 +279,9 @@ class FakeCluster:
             if size > taken:
                 self.homeless.append((self.now + RETRY + self.choose(self.retry_spread + 1), size - taken))
 
-    def _any_serving(self) -> FakePod | None:
-        serving = self.serving
-        return serving[self.choose(len(serving))] if serving else None
+    def _any_open(self) -> FakePod | None:
+        open_ = [pod for pod in self.serving if not pod.cordoned]
+        return open_[self.choose(len(open_))] if open_ else None
 
 
 def _portions(count: int) -> list[int]:

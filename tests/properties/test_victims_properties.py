@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ssecast_operator.actions import Drain, Mark, SetReplicas, Undrain
+from ssecast_operator.actions import Cordon, Drain, Mark, SetReplicas, Uncordon, Undrain
 from ssecast_operator.budget import Budget
+from ssecast_operator.cordon import cordons
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.victims import Plan, drained, plan
-from tests.fleets import NOW, budget
+from tests.fleets import NOW, budget, spec_of
 from tests.properties.fake_cluster import FakeCluster, FakePod, with_streams
 
 BUDGET = budget(per_second=125, window=20)
@@ -22,6 +23,7 @@ PATIENT = budget(per_second=125, window=20, delay=3, patience=90)
 BUDGETS = st.sampled_from([BUDGET, PATIENT])
 
 UNKNOWN = 6000
+SCALING = spec_of().scaling
 indexes = st.integers(0, 99)
 seeds = st.integers(0, 2**32)
 """Of what nothing may depend on: what the ReplicaSet chooses among equals, and where clients connect."""
@@ -57,8 +59,10 @@ class RemovalMachine(RuleBasedStateMachine):
         """One round of the operator, which is killed after so many actions. The next one knows nothing but the cluster."""
         shown = self.cluster.fleet()
         found = plan(shown, self.desired, self.budget, UNKNOWN, self.cluster.now)
+        doors = cordons(shown, SCALING, self.budget, 1800.0, UNKNOWN, self.cluster.now)
         self.check(shown, found)
-        self.cluster.carry_out(found.actions[:steps])
+        self.check_cordons(shown, doors)
+        self.cluster.carry_out([*doors, *found.actions][:steps])
 
     @rule(rounds=st.integers(2, 12), controlled=st.booleans())
     def go_on(self, rounds: int, controlled: bool) -> None:
@@ -140,6 +144,15 @@ class RemovalMachine(RuleBasedStateMachine):
         for action in lowered:
             self.check_lowered(shown, action)
 
+    def check_cordons(self, shown: Fleet, doors: tuple[Cordon | Uncordon, ...]) -> None:
+        """Whoever comes finds a pod, where there is one that is ready and to stay."""
+        shut = {action.pod for action in doors if isinstance(action, Cordon)}
+        opened = {action.pod for action in doors if isinstance(action, Uncordon)}
+        able = {pod.name for pod in shown.present if pod.ready and not pod.leaving}
+        open_ = {pod.name for pod in shown.present if not pod.cordoned} - shut | opened
+        assert not able or able & open_
+        assert not {pod.name for pod in shown.present if pod.marked} & open_
+
     def check_lowered(self, shown: Fleet, action: SetReplicas) -> None:
         """By as many as do not exist, or have been drained, and never below what is wanted."""
         gone = shown.replicas - len(shown.present)
@@ -179,7 +192,8 @@ class RemovalMachine(RuleBasedStateMachine):
     def settled(self) -> bool:
         pods = self.cluster.present
         left = [pod for pod in pods if pod.mark is not None or pod.draining]
-        return len(pods) == self.cluster.replicas == self.desired and not left
+        cordoned = [pod for pod in pods if pod.cordoned and pod.streams < self.cluster.capacity // 2]
+        return len(pods) == self.cluster.replicas == self.desired and not left and not cordoned
 
 
 RemovalMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)

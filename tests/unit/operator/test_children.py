@@ -7,6 +7,7 @@ import pytest
 from ssecast_operator.broadcaster import Broadcaster
 from ssecast_operator.budget import budget_of
 from ssecast_operator.children import Surroundings, admin_secret, children, grace_period, selector
+from ssecast_operator.fleet import SERVING
 from tests.unit.operator.test_configuration import FULL, broadcaster
 
 AROUND = Surroundings("ssecast:1", "system", {"app": "ssecast-operator"})
@@ -52,9 +53,20 @@ def test_replicas_are_nobodys_but_scalings() -> None:
 @pytest.mark.parametrize(("drained", "may"), [(0, 1), (2, 3)])
 def test_a_pod_may_be_evicted_also_while_others_are_drained_to_be_removed(drained: int, may: int) -> None:
     """They are not ready, for as long as they are waited for: no node must wait with them."""
-    made = children(broadcaster(), AROUND, 3, drained)
+    made = children(broadcaster(), AROUND, 3, drained=drained)
     (found,) = (each["spec"] for each in made if each["kind"] == "PodDisruptionBudget")
     assert found["maxUnavailable"] == may
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_service_leads_to_pods_that_take_new_streams(labelled: bool) -> None:
+    """And to all of them while some do not say whether they do: an older operator has made those."""
+    made = children(broadcaster(), AROUND, 3, labelled=labelled)
+    services = {each["metadata"]["name"]: each["spec"]["selector"] for each in made if each["kind"] == "Service"}
+    assert services == {
+        "live": selector("live") | ({SERVING: "true"} if labelled else {}),
+        "live-admin": selector("live"),
+    }
 
 
 def test_the_timing_of_a_rollout_is_the_budgets() -> None:
@@ -124,7 +136,7 @@ def test_what_the_template_says_is_handed_on_but_not_our_own_labels() -> None:
         "resources": {"requests": {"cpu": "2"}, "limits": {}},
     }
     found = made("Deployment", podTemplate=template)["spec"]["template"]
-    assert found["metadata"]["labels"] == {"team": "news"} | selector("live")
+    assert found["metadata"]["labels"] == {"team": "news", SERVING: "true"} | selector("live")
     assert found["metadata"]["annotations"]["a"] == "b"
     spec = found["spec"]
     for name in (

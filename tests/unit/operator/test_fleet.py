@@ -8,10 +8,12 @@ from ssecast_operator.conditions import troubles_of
 from ssecast_operator.fleet import (
     DELETION_COST,
     DRAIN_DEADLINE,
+    SERVING,
     Fleet,
     Pod,
+    drained_among,
     essentials_of,
-    marked_among,
+    labelled,
     pod_of,
     pods_of,
 )
@@ -52,12 +54,21 @@ def test_a_pod_of_the_api() -> None:
         drain_deadline=1_800_000_060.5,
         deletion_cost=-7,
         sample=said,
+        cordoned=True,
     )
+
+
+@pytest.mark.parametrize(("labels", "cordoned"), [({SERVING: "true"}, False), ({SERVING: "false"}, True), ({}, True)])
+def test_a_pod_is_cordoned_where_the_service_does_not_lead_to_it(labels: dict[str, str], cordoned: bool) -> None:
+    found = pod_of(changed(metadata={"labels": labels}))
+    assert found is not None
+    assert found.cordoned is cordoned
+    assert labelled([changed(metadata={"labels": labels})]) is bool(labels)
 
 
 def test_a_pod_that_was_just_made_has_next_to_nothing() -> None:
     made = pod_of({"metadata": {"name": "p", "uid": "u"}})
-    assert made == Pod("p", "u", scheduled=False, running=False)
+    assert made == Pod("p", "u", scheduled=False, running=False, cordoned=True)
     assert (made.ready, made.marked, made.leaving) == (False, False, False)
 
 
@@ -103,10 +114,14 @@ def test_a_deletion_cost_that_is_no_number_counts_as_none(cost: str) -> None:
     assert (found.deletion_cost, found.marked) == (0, False)
 
 
-def test_pods_that_are_marked_are_counted_until_they_are_told_to_end() -> None:
-    ended = changed(metadata={"deletionTimestamp": "2027-01-15T08:00:30Z"})
-    unreadable, unmarked = (changed(metadata={"annotations": each}) for each in ({DRAIN_DEADLINE: "soon"}, {}))
-    assert marked_among([BODY, ended, unreadable, unmarked]) == 1
+def test_pods_that_drain_to_be_removed_are_counted_until_they_are_told_to_end() -> None:
+    """For as long as they are patient they are ready, and in nobody's way."""
+    drains: dict[str, Any] = {"conditions": []}
+    ended = changed(status=drains, metadata={"deletionTimestamp": "2027-01-15T08:00:30Z"})
+    unreadable, unmarked = (
+        changed(status=drains, metadata={"annotations": each}) for each in ({DRAIN_DEADLINE: "soon"}, {})
+    )
+    assert drained_among([BODY, changed(status=drains), ended, unreadable, unmarked]) == 1
 
 
 @pytest.mark.parametrize(

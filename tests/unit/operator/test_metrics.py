@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ssecast_operator.actions import Drain, SetReplicas
+from ssecast_operator.actions import SetReplicas
 from ssecast_operator.broadcaster import Pause
 from ssecast_operator.decide import decide
 from ssecast_operator.fleet import Fleet
@@ -68,15 +68,16 @@ def test_planned_reconnects_are_those_of_who_closes_now_and_not_of_who_will() ->
         return samples(metrics)["planned_reconnects_per_second", frozenset(OF.items())]
 
     assert planned(fleet(4000, 4000, 4000), NOW) == 0
-    [_, drain] = plan(fleet(4000, 4000, 4000), 2, patient, 4000, NOW).actions
-    assert isinstance(drain, Drain)
-    leaving = pod("pod-0", 4000, drain_deadline=NOW + 665, draining=True, deadline=NOW + 665)
-    shown = Fleet(3, (leaving, *pods(4000, 4000, 4000)[1:]))
-    assert planned(shown, NOW + drain.delay - 1) == 0
-    assert planned(shown, NOW + drain.delay + 1) == pytest.approx(4000 / 60)
-    assert planned(shown, NOW + drain.delay + 61) == 0
+    told, others = NOW + 600, pods(4000, 4000, 4000, age=-600.0)[1:]
+    leaving = pod("pod-0", 4000, age=-600.0, drain_deadline=NOW + 665)
+    assert planned(Fleet(3, (leaving, *others)), told) == 0
+    leaving = pod("pod-0", 4000, age=-600.0, drain_deadline=NOW + 665, draining=True, deadline=NOW + 665)
+    shown = Fleet(3, (leaving, *others))
+    assert planned(shown, told + 4) == 0
+    assert planned(shown, told + 6) == pytest.approx(4000 / 60)
+    assert planned(shown, told + 66) == 0
     metrics.forget(KEY)
-    assert planned(shown, NOW + drain.delay + 1) == 0
+    assert planned(shown, told + 6) == 0
 
 
 def test_gauges_go_with_their_broadcaster(metrics: Metrics) -> None:

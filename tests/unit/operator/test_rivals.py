@@ -56,14 +56,14 @@ def test_an_hpa_without_metrics_changes_nothing() -> None:
 
 
 def test_knative_looks_at_the_mean_of_a_minute() -> None:
-    knative = Knative(scaling())
+    knative = Knative(scaling(), utilization=1.0)
     assert knative.scale(even(500, 5), 5, 5, 0) == 5
     assert knative.scale(even(700, 5), 5, 5, 30) == 6
     assert knative.scale(even(700, 5), 5, 5, 61) == 7
 
 
 def test_knative_in_a_panic_does_not_remove_pods_until_a_minute_has_passed() -> None:
-    knative = Knative(scaling())
+    knative = Knative(scaling(), utilization=1.0)
     assert knative.scale(even(100, 1), 1, 1, 0) == 1
     assert knative.scale(even(900, 1), 1, 1, 10) == 9
     assert knative.scale(even(100, 9), 9, 9, 20) == 9
@@ -72,8 +72,13 @@ def test_knative_in_a_panic_does_not_remove_pods_until_a_minute_has_passed() -> 
 
 
 def test_knative_takes_the_mean_of_those_that_answer_for_all_that_are_ready() -> None:
-    assert Knative(scaling()).scale(Metrics([100.0, 100.0], 2), 4, 4, 0) == 4
+    assert Knative(scaling(), utilization=1.0).scale(Metrics([100.0, 100.0], 2), 4, 4, 0) == 4
+
+
+def test_knative_means_pods_to_have_less_than_their_target() -> None:
+    assert Knative(scaling()).scale(even(490, 7), 7, 7, 0) == 7
+    assert Knative(scaling()).scale(even(500, 7), 7, 7, 0) == 8
 
 
 def test_knative_without_metrics_changes_nothing() -> None:
-    assert Knative(scaling()).scale(Metrics([], 3), 3, 0, 0) == 3
+    assert Knative(scaling(), utilization=1.0).scale(Metrics([], 3), 3, 0, 0) == 3

@@ -75,13 +75,35 @@ def test_who_has_as_many_streams_as_it_should_is_given_time_to_lose_them() -> No
     assert begun == Plan(
         Phase.EMPTYING,
         "pod-0 take no more streams; what is left of 6,000 in 605 s they close, over 60 s",
-        (Mark("pod-0", NOW + 665), Drain("pod-0", "uid-pod-0", 60, 605)),
+        (Mark("pod-0", NOW + 665),),
     )
-    [_, drain] = plan(fleet(6000, 1500), 1, patient, 6000, NOW).actions
-    assert drain == Drain("pod-1", "uid-pod-1", 60, 155)
+    assert plan(fleet(6000, 1500), 1, patient, 6000, NOW).actions == (Mark("pod-1", NOW + 215),)
     assert plan(fleet(6000, 0), 1, patient, 6000, NOW).actions[1] == Drain("pod-1", "uid-pod-1", 60, 5)
-    [_, drain] = plan(fleet(9000, 9000), 1, patient, 6000, NOW).actions
-    assert drain == Drain("pod-0", "uid-pod-0", 60, 605), "not longer than that"
+    assert plan(fleet(9000, 9000), 1, patient, 6000, NOW).actions == (Mark("pod-0", NOW + 665),), "not longer than that"
+
+
+@pytest.mark.parametrize(
+    ("left", "orders"),
+    [(76.0, ()), (75.0, (Drain("b", "uid-b", 60.0, 15.0),)), (65.0, (Drain("b", "uid-b", 60.0, 5),))],
+)
+def test_who_is_patient_is_told_to_drain_when_it_is_time(left: float, orders: tuple[Drain, ...]) -> None:
+    """Until then it is ready: nobody takes it for a pod that is ill."""
+    shown = Fleet(2, (pod("a", 9), pod("b", 500, drain_deadline=NOW + left)))
+    found = plan(shown, 1, budget(delay=5), 6000, NOW)
+    assert found.actions == orders
+    waiting = Plan(Phase.EMPTYING, "b take no more streams, and have none left in 76 s")
+    assert found == waiting if not orders else found.phase is Phase.DRAINING
+
+
+def test_each_is_told_when_it_is_its_time() -> None:
+    both = (pod("b", 500, drain_deadline=NOW + 65), pod("c", 500, drain_deadline=NOW + 120))
+    assert planned(Fleet(3, (pod("a", 9), *both)), 1).actions == (Drain("b", "uid-b", 60.0, 5.0),)
+
+
+def test_who_has_lost_its_streams_before_is_told_at_once() -> None:
+    """It costs money, and nobody gains by it."""
+    shown = Fleet(3, (pod("a", 9), pod("b", 0, drain_deadline=NOW + 900), pod("c", 1, drain_deadline=NOW + 900)))
+    assert plan(shown, 1, budget(delay=5), 6000, NOW).actions == (Drain("b", "uid-b", 60, 5),)
 
 
 def test_victims_share_the_budget() -> None:
@@ -236,7 +258,7 @@ def test_it_is_their_turn_when_the_others_will_have_closed_by_the_time_that_they
     """While the ones lose their streams by themselves, the next ones may begin to do so."""
     shown = Fleet(3, (*pods(6000, 6000), marked("z", 5, left=left)))
     actions = plan(shown, 1, budget(delay=5, patience=600), 6000, NOW).actions
-    assert actions == ((Mark("pod-0", NOW + 665), Drain("pod-0", "uid-pod-0", 60, 605)) if begun else ())
+    assert actions == ((Mark("pod-0", NOW + 665),) if begun else ())
 
 
 def test_who_closes_for_longer_than_its_mark_says_is_waited_for() -> None:
@@ -299,14 +321,15 @@ def test_a_pod_that_is_told_late_gets_as_long_as_the_budget_asks_for() -> None:
     assert planned(Fleet(2, (pod("a", 9), late)), 1).actions == (Drain("b", "uid-b", 15.0),)
     other = marked("c", 2000, left=10.0)
     told = planned(Fleet(3, (pod("a", 9), late, other)), 1)
-    assert told == Plan(Phase.DRAINING, "b, c drain for another 10 s", (Drain("b", "uid-b", 15.0, 10.0),))
+    begins = "b with 6,000 streams begin to drain, over 15 s"
+    assert told == Plan(Phase.DRAINING, begins, (Drain("b", "uid-b", 15.0, 10.0),))
     later = pod("b", 6000, drain_deadline=NOW - 1)
     assert planned(Fleet(2, (pod("a", 9), later)), 1).actions == (Drain("b", "uid-b", 15.0),)
 
 
 def test_a_pod_that_has_started_anew_is_still_given_time_to_lose_its_streams() -> None:
     anew = pod("b", 40, drain_deadline=NOW + 500)
-    assert planned(Fleet(2, (pod("a", 9), anew)), 1).actions == (Drain("b", "uid-b", 60.0, 440.0),)
+    assert planned(Fleet(2, (pod("a", 9), anew)), 1).actions == ()
 
 
 def test_with_a_new_deadline_where_the_old_one_would_end_it() -> None:
