@@ -53,10 +53,11 @@ def nearly_full(limit: int) -> float:
     return NEARLY_FULL * limit
 
 
-def coming(streams: float, budget: Budget, max_age: float) -> float:
-    """How many clients may connect before the next look has had its effect: those that the budget lets the fleet move, and
-    those whose stream reaches its maximum age. streams: of the whole fleet."""
-    return (budget.per_second + (streams / max_age if max_age else 0.0)) * HORIZON_SECONDS
+def coming(streams: float, most: float, budget: Budget, max_age: float) -> float:
+    """How many clients may connect before the next look has had its effect: those of a pod that drains or dies, as fast as the
+    budget lets them, and those whose stream reaches its maximum age. streams: of the whole fleet; most: of its fullest pod."""
+    rotated = streams / max_age * HORIZON_SECONDS if max_age else 0.0
+    return min(most, budget.per_second * HORIZON_SECONDS) + rotated
 
 
 def _open(
@@ -64,7 +65,7 @@ def _open(
 ) -> Sequence[Pod]:
     """As few of the old template as can be; of the rest, all that have room for their part."""
     streams = {pod.name: streams_of(pod, unknown, now) for pod in pods}
-    expected = coming(sum(streams.values()), budget, max_age)
+    expected = coming(sum(streams.values()), max(streams.values(), default=0), budget, max_age)
     limit = scaling.streams_per_pod.limit
 
     def room(pod: Pod) -> float:

@@ -150,8 +150,11 @@ class Operator:
         world, pods, spec = self._world, self._world.pods, self._spec
         known = world.now - pods.seen_at <= STALE_SECONDS
         streams = np.where(known, pods.seen_streams, world.settings.target)[world.serving]
-        expected = coming(float(streams.sum()), budget_of(spec), spec.stream.max_age_seconds)
-        return not len(streams) or (nearly_full(world.settings.limit) - float(streams.max())) * len(streams) >= expected
+        if not len(streams):
+            return True
+        most = float(streams.max())
+        expected = coming(float(streams.sum()), most, budget_of(spec), spec.stream.max_age_seconds)
+        return (nearly_full(world.settings.limit) - most) * len(streams) >= expected
 
 
 class Other:

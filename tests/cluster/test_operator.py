@@ -180,6 +180,81 @@ async def test_pods_follow_streams_up_and_down_and_nobody_is_cut_off(
     assert all("drain-deadline" not in json.dumps(pod["metadata"]) for pod in pods(live)), "nothing is left marked"
 
 
+async def test_a_pod_that_is_to_go_is_ready_and_gets_no_new_streams(nats: Cluster, operator: Operator) -> None:
+    """For as long as its streams may end by themselves. Nobody takes it for a pod that is ill, and it is there when the demand
+    turns."""
+    drain = {"delaySeconds": 1, "patienceSeconds": 600, "windowSeconds": 5}
+    apply(nats, broadcaster(drain=drain, scaling={"minReplicas": 2}))
+    await asyncio.to_thread(eventually, lambda: len(addressed(nats)) == 2, "two pods", 120)
+    crowd = Crowd((nats.get("service", "live")["spec"]["clusterIP"], 80))
+    crowd.come(14)
+    await asyncio.to_thread(eventually, lambda: status(nats)["autoscaler"]["demand"]["open"] == 14, "all streams")
+    least(nats, 1)
+    marked = await asyncio.to_thread(eventually, lambda: being_drained(nats), "a mark", 120)
+    assert cordoned(nats) == marked
+    await asyncio.to_thread(eventually, lambda: len(addressed(nats)) == 1, "the Service without it")
+    assert not marked & addressed(nats)
+    assert ready(nats, 2)
+    assert status(nats)["phase"] == "Emptying"
+    await asyncio.to_thread(
+        eventually, lambda: nats.get("deployment", "live")["status"]["availableReplicas"] == 2, "both to be available"
+    )
+    least(nats, 2)
+    await asyncio.to_thread(
+        eventually, lambda: not being_drained(nats) and not cordoned(nats), "the demand to turn", 60
+    )
+    await asyncio.to_thread(eventually, lambda: len(addressed(nats)) == 2, "the Service with it")
+    assert crowd.reconnects == 0, "nobody was closed"
+    await crowd.leave()
+
+
+def least(cluster: Cluster, replicas: int) -> None:
+    spec = {"spec": {"scaling": {"minReplicas": replicas}}}
+    cluster("patch", "broadcaster", "live", "--type=merge", f"--patch={json.dumps(spec)}")
+
+
+def cordoned(cluster: Cluster) -> set[str]:
+    return {
+        pod["metadata"]["name"] for pod in pods(cluster) if pod["metadata"]["labels"]["ssecast.dev/serving"] == "false"
+    }
+
+
+def addressed(cluster: Cluster) -> set[str]:
+    """Pods to which the Service leads."""
+    found = json.loads(cluster("get", "endpointslices", "--selector=kubernetes.io/service-name=live", "--output=json"))
+    endpoints = [each for item in found["items"] for each in item["endpoints"] or ()]
+    return {each["targetRef"]["name"] for each in endpoints if each["conditions"]["ready"]}
+
+
+async def test_in_a_rollout_new_streams_go_to_new_pods(live: Cluster, operator: Operator, crowd: Crowd) -> None:
+    """So nobody is closed twice: each stream ends once, when it is the turn of its pod."""
+    live(
+        "patch", "broadcaster", "live", "--type=merge", '--patch={"spec": {"replicas": 3, "scaling": {"mode": "off"}}}'
+    )
+    await asyncio.to_thread(eventually, lambda: ready(live, 3), "three pods", 120)
+    old = {pod["metadata"]["name"] for pod in pods(live)}
+    crowd.come(30)
+    await asyncio.to_thread(eventually, lambda: status(live)["autoscaler"]["demand"]["open"] == 30, "all streams")
+    env = {"spec": {"podTemplate": {"env": [{"name": "SSECAST_LOG_MAX_EVENTS", "value": "5000"}]}}}
+    live("patch", "broadcaster", "live", "--type=merge", f"--patch={json.dumps(env)}")
+
+    def shut() -> bool:
+        left = old & {pod["metadata"]["name"] for pod in pods(live)}
+        assert left, "they went before"
+        return left <= cordoned(live)
+
+    await asyncio.to_thread(eventually, shut, "the old pods to be cordoned", 120)
+    await asyncio.to_thread(
+        eventually,
+        lambda: ready(live, 3) and not old & {pod["metadata"]["name"] for pod in pods(live)},
+        "new pods",
+        180,
+    )
+    await asyncio.to_thread(eventually, lambda: not cordoned(live), "all of them to serve")
+    await asyncio.to_thread(eventually, lambda: status(live)["autoscaler"]["demand"]["open"] == 30, "all streams")
+    assert crowd.reconnects == 30
+
+
 def test_an_operator_that_starts_anew_finds_all_as_it_should_be(live: Cluster, operator: Operator) -> None:
     """It lists what there is, and writes nothing again."""
     operator.kill()

@@ -26,8 +26,9 @@ def newer(name: str, streams: int, **fields: float | bool | None) -> Pod:
 
 
 def test_what_comes_is_what_the_fleet_moves_and_what_reaches_its_age() -> None:
-    assert coming(180_000, BUDGET, 1800.0) == (400 + 100) * HORIZON_SECONDS
-    assert coming(180_000, BUDGET, 0.0) == 400 * HORIZON_SECONDS
+    assert coming(180_000, 9000, BUDGET, 1800.0) == (400 + 100) * HORIZON_SECONDS
+    assert coming(180_000, 9000, BUDGET, 0.0) == 400 * HORIZON_SECONDS
+    assert coming(90, 40, BUDGET, 0.0) == 40, "no more than a pod has"
 
 
 def test_in_a_fleet_with_room_everybody_takes_streams() -> None:
