@@ -9,7 +9,8 @@ been. Three kinds of pods are cordoned:
 - those that are nearly full, while others have room: a proxy does not know, and would send clients to be refused.
 
 Never so many that the others could not take what comes until the next look has had its effect: then pods of the old template
-stay open, those with the fewest streams first, and in the end all.
+stay open, those with the fewest streams first, and in the end all. And none but the marked ones where there is no patience: some
+load balancers cut what they no longer lead to.
 """
 
 from bisect import bisect_left
@@ -64,6 +65,8 @@ def _open(
     fleet: Fleet, pods: Sequence[Pod], scaling: Scaling, budget: Budget, max_age: float, unknown: int, now: float
 ) -> Sequence[Pod]:
     """As few of the old template as can be; of the rest, all that have room for their part."""
+    if not budget.patience:
+        return pods
     streams = {pod.name: streams_of(pod, unknown, now) for pod in pods}
     expected = coming(sum(streams.values()), max(streams.values(), default=0), budget, max_age)
     limit = scaling.streams_per_pod.limit

@@ -146,11 +146,11 @@ class Operator:
         return not bool((streams > levels_of(mean, scaling.streams_per_pod.limit, scaling).begin).any())
 
     def _has_room(self) -> bool:
-        """Whether every pod that is ready has room for its part of what comes."""
+        """Whether every pod that is ready has room for its part of what comes, or that matters not."""
         world, pods, spec = self._world, self._world.pods, self._spec
         known = world.now - pods.seen_at <= STALE_SECONDS
         streams = np.where(known, pods.seen_streams, world.settings.target)[world.serving]
-        if not len(streams):
+        if not len(streams) or not spec.drain.patience_seconds:
             return True
         most = float(streams.max())
         expected = coming(float(streams.sum()), most, budget_of(spec), spec.stream.max_age_seconds)

@@ -160,7 +160,8 @@ class Drain(Model):
         "A pod that is to be removed for want of streams takes no new ones for this long before it closes those that are "
         "left, and for less where it has fewer than streamsPerPod.target: many end by themselves meanwhile, by "
         "stream.maxAgeSeconds or because their clients leave, and when the demand turns it is there at once. It stays ready. "
-        "0: it closes them right away. Rollouts and evictions do not wait for it.",
+        "0: it closes them right away, and no pod keeps streams that gets no new ones, also in a rollout: for load balancers "
+        "that soon cut what they no longer lead to. Rollouts and evictions do not wait for it.",
         ge=0,
         le=WINDOW_MAX,
     )

@@ -7,7 +7,7 @@ from ssecast_operator.cordon import HORIZON_SECONDS, coming, cordons
 from ssecast_operator.fleet import Fleet, Pod
 from tests.fleets import NOW, budget, fleet, pod, pods, spec_of
 
-BUDGET = budget(per_second=500)
+BUDGET = budget(per_second=500, patience=600)
 """400 per second: 6,000 until the next look has had its effect."""
 
 SCALING = spec_of({"streamsPerPod": {"target": 6000, "limit": 10_000}}).scaling
@@ -63,6 +63,13 @@ def test_as_many_old_ones_stay_as_it_takes() -> None:
     assert found(shown) == (Cordon("pod-1"), Cordon("pod-2"))
     closed = (pod("pod-0", 5000, cordoned=True), pod("pod-1", 5100), pod("pod-2", 6000, cordoned=True))
     assert found(rollout(closed, (newer("new-1", 3000),))) == ()
+
+
+def test_without_patience_no_pod_keeps_streams_that_gets_no_new_ones() -> None:
+    """Load balancers that lead to pods themselves may cut what they no longer lead to."""
+    hasty = budget(per_second=500)
+    shown = rollout((pod("a", 6000, cordoned=True), pod("b", 9000)), (newer("new-1", 0),))
+    assert cordons(shown, SCALING, hasty, 0.0, 6000, NOW) == (Uncordon("a"),)
 
 
 def test_before_a_new_pod_is_ready_nothing_changes() -> None:
