@@ -169,8 +169,10 @@ async def test_pods_follow_streams_up_and_down_and_nobody_is_cut_off(
     live: Cluster, operator: Operator, crowd: Crowd
 ) -> None:
     crowd.come(60)
-    await asyncio.to_thread(eventually, lambda: ready(live, 3), "three pods", 180)
-    assert status(live)["autoscaler"]["desired"] == 3
+    # Who is refused at first counts more or less often: there may be one more for a while.
+    await asyncio.to_thread(
+        eventually, lambda: ready(live, 3) and status(live)["autoscaler"]["desired"] == 3, "three pods", 180
+    )
     crowd.reconnects = 0
     await crowd.leave(45)
     await asyncio.to_thread(eventually, lambda: ready(live, 1), "one pod", 240)
