@@ -9,7 +9,8 @@ from ssecast_operator.results import Figures
 HEAD = """# The shipped policy in the simulator
 
 Made by `make simulator`: a Broadcaster of which nothing is said, up to {clients:,} clients, seeds {seeds}, beside an HPA and
-Knative's rule with the same target, of which it means pods to have 70 % as it always does. What the model knows, and what each figure means: [docs/simulate.md](../../../docs/simulate.md).
+Knative's rule with the same target, of which it means pods to have 70 %, as it always does. What the model knows, and what
+each figure means: [docs/simulate.md](../../../docs/simulate.md).
 The figures are the same whenever it is made anew.
 
 ## Goals, over all traces

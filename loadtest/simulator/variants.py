@@ -117,12 +117,12 @@ def draw(shown: Sequence[Point]) -> Figure:
     """What is nearer to the lower left corner is better in both."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
-    for number, each in enumerate(sorted(shown, key=lambda each: each.forced)):
+    for number, each in enumerate(sorted(shown, key=lambda each: (round(each.pods, 2), -each.forced))):
         colour = "#c62828" if each.name == "shipped" else "#1565c0"
         axes.plot([each.pods] * 2, [each.forced, each.forced_but_rollout], "-", color=colour, linewidth=0.8, alpha=0.5)
         axes.plot(each.pods, each.forced, "o", color=colour)
         axes.plot(each.pods, each.forced_but_rollout, "o", color=colour, fillstyle="none")
-        place = (6, 3 if number % 2 else -9)  # or neighbours would cover each other
+        place = (6, (12, 3, -6, -15)[number % 4])  # or neighbours would cover each other
         axes.annotate(each.name, (each.pods, each.forced), place, textcoords="offset points", fontsize=7)
     axes.plot(1, 1, "s", color="#616161")
     axes.annotate(" HPA", (1, 1), fontsize=8, va="bottom")

@@ -44,7 +44,8 @@ def draw(runs: Mapping[str, Run]) -> Figure:
     panels[2].legend(loc="upper right", fontsize="small")
     panels[0].legend(loc="upper right", fontsize="small")
     for axes in panels:
-        axes.set_ylim(bottom=0)  # last: it ends the choice of the upper end by what is drawn
+        # By what is drawn: matplotlib would put the upper end of what never changes right where that is.
+        axes.set_ylim(0, 1.05 * max(1.0, *(float(np.max(line.get_ydata())) for line in axes.lines)))
     panels[-1].set_xlabel("hours")
     figure.suptitle(f"{first.trace.name}, seed {first.seed}")
     return figure
