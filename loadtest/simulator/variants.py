@@ -117,13 +117,15 @@ def draw(shown: Sequence[Point]) -> Figure:
     """What is nearer to the lower left corner is better in both."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
-    for number, each in enumerate(sorted(shown, key=lambda each: (round(each.pods, 2), -each.forced))):
+    for number, each in enumerate(shown):
         colour = "#c62828" if each.name == "shipped" else "#1565c0"
         axes.plot([each.pods] * 2, [each.forced, each.forced_but_rollout], "-", color=colour, linewidth=0.8, alpha=0.5)
-        axes.plot(each.pods, each.forced, "o", color=colour)
+        # Numbers, for names of neighbours would cover each other; on both sides for the same reason.
+        axes.plot(each.pods, each.forced, "o", color=colour, label=f"{number}  {each.name}")
         axes.plot(each.pods, each.forced_but_rollout, "o", color=colour, fillstyle="none")
-        place = (6, (12, 3, -6, -15)[number % 4])  # or neighbours would cover each other
-        axes.annotate(each.name, (each.pods, each.forced), place, textcoords="offset points", fontsize=7)
+        place = (6, -3) if number % 2 else (-11 - 5 * (number > 9), -3)
+        axes.annotate(str(number), (each.pods, each.forced), place, textcoords="offset points", fontsize=8)
+    axes.legend(loc="center left", fontsize=8, markerscale=0, handlelength=0)
     axes.plot(1, 1, "s", color="#616161")
     axes.annotate(" HPA", (1, 1), fontsize=8, va="bottom")
     axes.axhline(FORCED_GOAL, color="#2e7d32", linestyle="--", linewidth=1)

@@ -66,7 +66,10 @@ def test_other_policies_stand_beside_the_shipped_one_by_the_seeds_that_both_have
     assert "| burst 0 | 0.20x | 0.20x | 0.889x | 0.400x | 0.00x | 1.00x | 400 |" in page
     assert "over all traces, seed 1." in page
     (axes,) = draw([shipped, variant]).axes
-    assert {text.get_text().strip() for text in axes.texts} == {"shipped", "burst 0", "HPA"}
+    assert {text.get_text().strip() for text in axes.texts} == {"0", "1", "HPA"}
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["0  shipped", "1  burst 0"]
 
 
 def test_without_other_policies_there_is_no_word_about_them() -> None:
