@@ -243,9 +243,12 @@ def has_none(pod: Pod, now: float) -> bool:
 
 
 def drained(pod: Pod, now: float) -> bool:
-    """It drains and has no stream left, or its time is over."""
+    """It drains and has no stream left, or its time is over. Who answers that it does not drain was not reached while it was
+    time: it is told now, however late that is."""
     load = pod.sample.fresh(now)
-    return (load is not None and load.draining and not load.streams) or _overdue(pod, now)
+    if load is None or not load.draining:
+        return load is None and _overdue(pod, now)
+    return not load.streams or _overdue(pod, now)
 
 
 def _overdue(pod: Pod, now: float) -> bool:

@@ -185,12 +185,12 @@ async def test_pods_follow_streams_up_and_down_and_nobody_is_cut_off(
 async def test_a_pod_that_is_to_go_is_ready_and_gets_no_new_streams(nats: Cluster, operator: Operator) -> None:
     """For as long as its streams may end by themselves. Nobody takes it for a pod that is ill, and it is there when the demand
     turns."""
-    drain = {"delaySeconds": 1, "patienceSeconds": 600, "windowSeconds": 5}
+    drain = {"delaySeconds": 1, "patienceSeconds": 3000, "windowSeconds": 5}
     apply(nats, broadcaster(drain=drain, scaling={"minReplicas": 2}))
     await asyncio.to_thread(eventually, lambda: len(addressed(nats)) == 2, "two pods", 120)
     crowd = Crowd((nats.get("service", "live")["spec"]["clusterIP"], 80))
-    crowd.come(14)
-    await asyncio.to_thread(eventually, lambda: status(nats)["autoscaler"]["demand"]["open"] == 14, "all streams")
+    crowd.come(18)
+    await asyncio.to_thread(eventually, lambda: status(nats)["autoscaler"]["demand"]["open"] == 18, "all streams")
     least(nats, 1)
     marked = await asyncio.to_thread(eventually, lambda: being_drained(nats), "a mark", 120)
     assert cordoned(nats) == marked

@@ -254,7 +254,8 @@ def calm_run(tolerance: dict[str, float], burst: int, pods: int, start: int, see
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         "maxReconnectsPerSecond": 1000,
     }
-    spec = spec_of(scaling)
+    # Less patience than usual, or nothing would have come to its end when a test does.
+    spec = spec_of(scaling, drain={"patienceSeconds": 300})
     cluster = FakeCluster(pods, Random(seed).randrange, start_seconds=start, capacity=2 * TARGET)
     cluster.retry_spread = int(budget_of(spec).retry_spread)
     for _ in range(pods):

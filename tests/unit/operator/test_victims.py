@@ -332,6 +332,15 @@ def test_a_pod_that_has_started_anew_is_still_given_time_to_lose_its_streams() -
     assert planned(Fleet(2, (pod("a", 9), anew)), 1).actions == ()
 
 
+def test_a_pod_that_was_not_reached_in_time_is_told_late_and_not_removed_with_its_streams() -> None:
+    """As when nobody was reached for a while, in the midst of which it was its time."""
+    late = pod("b", 500, drain_deadline=NOW - 100)
+    told = planned(Fleet(2, (pod("a", 9), late)), 1)
+    assert told == Plan(
+        Phase.DRAINING, "b with 500 streams begin to drain, over 1 s", (Drain("b", "uid-b", 1.25, 0.0),)
+    )
+
+
 def test_with_a_new_deadline_where_the_old_one_would_end_it() -> None:
     late = pod("b", 20_000, drain_deadline=NOW + 10)
     assert planned(Fleet(2, (pod("a", 9), late)), 1).actions == (Mark("b", NOW + 50), Drain("b", "uid-b", 50.0))
