@@ -189,8 +189,10 @@ async def test_a_pod_that_is_to_go_is_ready_and_gets_no_new_streams(nats: Cluste
     apply(nats, broadcaster(drain=drain, scaling={"minReplicas": 2}))
     await asyncio.to_thread(eventually, lambda: len(addressed(nats)) == 2, "two pods", 120)
     crowd = Crowd((nats.get("service", "live")["spec"]["clusterIP"], 80))
-    crowd.come(18)
-    await asyncio.to_thread(eventually, lambda: status(nats)["autoscaler"]["demand"]["open"] == 18, "all streams")
+    for count in range(1, 19):  # one by one: the node may lead to the second pod a moment later than the Service
+        crowd.come(1)
+        await asyncio.to_thread(eventually, lambda count=count: sum(streams(nats)) == count, "a stream")
+    assert all(streams(nats))
     least(nats, 1)
     marked = await asyncio.to_thread(eventually, lambda: being_drained(nats), "a mark", 120)
     assert cordoned(nats) == marked
@@ -213,6 +215,13 @@ async def test_a_pod_that_is_to_go_is_ready_and_gets_no_new_streams(nats: Cluste
 def least(cluster: Cluster, replicas: int) -> None:
     spec = {"spec": {"scaling": {"minReplicas": replicas}}}
     cluster("patch", "broadcaster", "live", "--type=merge", f"--patch={json.dumps(spec)}")
+
+
+def streams(cluster: Cluster) -> list[int]:
+    """Of each pod, as it says."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{{}}:9090/proxy/load"
+    names = [pod["metadata"]["name"] for pod in pods(cluster)]
+    return [json.loads(cluster("get", "--raw", path.format(name)))["streams"] for name in names]
 
 
 def cordoned(cluster: Cluster) -> set[str]:
