@@ -157,7 +157,8 @@ def pods_of(bodies: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample]) 
 
 def drained_among(bodies: Iterable[Mapping[str, Any]]) -> int:
     """How many pods of the API are not ready because they are drained to be removed, and have not been yet."""
-    pods = (pod_of(body) for body in bodies)
+    annotated = (body for body in bodies if DRAIN_DEADLINE in (body["metadata"].get("annotations") or {}))
+    pods = (pod_of(body) for body in annotated)
     return sum(pod is not None and pod.marked and not pod.ready and not pod.terminating for pod in pods)
 
 

@@ -200,18 +200,18 @@ def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: fl
 
     They close theirs when the others have closed: what those were told stays, and each has the whole budget.
     """
-    untold = [pod for pod in waiting if must_be_told(pod, now)]
-    empty = tuple(Drain(pod.name, pod.uid, budget.window, budget.delay) for pod in untold if has_none(pod, now))
-    if empty:
-        return Plan(Phase.DRAINING, "pods that have no streams left are about to be removed", empty)
-    first = min((pod.drain_deadline or 0.0 for pod in untold), default=0.0)
-    told = [pod for pod in untold if pod.drain_deadline == first]
+    untold = {pod.name: pod for pod in waiting if must_be_told(pod, now)}
+    empty = {pod.name for pod in untold.values() if has_none(pod, now)}
+    at_once = tuple(Drain(name, untold[name].uid, budget.window, budget.delay) for name in sorted(empty))
+    left_over = [pod for pod in untold.values() if pod.name not in empty]
+    first = min((pod.drain_deadline or 0.0 for pod in left_over), default=0.0)
+    told = [pod for pod in left_over if pod.drain_deadline == first]
     streams, left = sum(streams_of(pod, unknown, now) for pod in told), max(0.0, first - now)
     if not told or left - budget.drain_window(streams) > budget.delay + LEAD_SECONDS:
         stage, seconds = _stage(waiting, budget, unknown, now), max(0.0, _deadline(waiting) - now)
         verb = "take no more streams, and have none left in" if stage is Phase.EMPTYING else "drain for another"
-        return Plan(stage, f"{_names(waiting)} {verb} {seconds:.0f} s")
-    others = [pod for pod in waiting if pod not in untold]
+        return Plan(stage, f"{_names(waiting)} {verb} {seconds:.0f} s", at_once)
+    others = [pod for pod in waiting if pod.name not in untold]
     delay = max(budget.delay, _closed_by(others) - now, left - budget.drain_window(streams))
     window = max(budget.seconds_for(streams), left - delay)
     late = delay + window > left + DRAIN_GRACE_SECONDS
@@ -220,7 +220,7 @@ def _keep_draining(waiting: Sequence[Pod], budget: Budget, unknown: int, now: fl
     message = f"{_names(told)} with {streams:,} streams begin to drain, over {window:.0f} s"
     if late:
         message = f"{_names(told)} begin late to drain, over {window:.0f} s"
-    return Plan(Phase.DRAINING, message, (*marks, *drains))
+    return Plan(Phase.DRAINING, message, (*at_once, *marks, *drains))
 
 
 def _stage(waiting: Sequence[Pod], budget: Budget, unknown: int, now: float) -> Phase:
@@ -244,15 +244,11 @@ def has_none(pod: Pod, now: float) -> bool:
 
 def drained(pod: Pod, now: float) -> bool:
     """It drains and has no stream left, or its time is over. Who answers that it does not drain was not reached while it was
-    time: it is told now, however late that is."""
+    time: it is told late, and waited for longer, but not for ever: it may take no orders."""
     load = pod.sample.fresh(now)
-    if load is None or not load.draining:
-        return load is None and _overdue(pod, now)
-    return not load.streams or _overdue(pod, now)
-
-
-def _overdue(pod: Pod, now: float) -> bool:
-    return pod.drain_deadline is not None and now >= pod.drain_deadline + DRAIN_GRACE_SECONDS
+    grace = DRAIN_GRACE_SECONDS + (SETTLE_SECONDS if must_be_told(pod, now) else 0.0)
+    overdue = pod.drain_deadline is not None and now >= pod.drain_deadline + grace
+    return overdue or (load is not None and load.draining and not load.streams)
 
 
 def _deadline(marked: Iterable[Pod]) -> float:

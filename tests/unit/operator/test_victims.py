@@ -341,6 +341,16 @@ def test_a_pod_that_was_not_reached_in_time_is_told_late_and_not_removed_with_it
     )
 
 
+def test_a_pod_that_takes_no_order_is_removed_in_the_end_and_keeps_nobody_waiting() -> None:
+    """It answers, and does not drain, whatever it is told."""
+    deaf = pod("b", 0, drain_deadline=NOW + 500)
+    due = pod("c", 500, drain_deadline=NOW + 60)
+    actions = planned(Fleet(3, (pod("a", 9), deaf, due)), 1).actions
+    assert actions == (Drain("b", "uid-b", 60, 0), Drain("c", "uid-c", 60.0, 0.0))
+    late = pod("b", 500, drain_deadline=NOW - DRAIN_GRACE_SECONDS - SETTLE_SECONDS)
+    assert planned(Fleet(2, (pod("a", 9), late)), 1).phase is Phase.RANKING
+
+
 def test_with_a_new_deadline_where_the_old_one_would_end_it() -> None:
     late = pod("b", 20_000, drain_deadline=NOW + 10)
     assert planned(Fleet(2, (pod("a", 9), late)), 1).actions == (Mark("b", NOW + 50), Drain("b", "uid-b", 50.0))
