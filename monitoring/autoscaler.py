@@ -46,9 +46,11 @@ PODS = Row(
     (
         panel(
             "Pods",
-            "Desired: decided on. Current: meant to stay until then. Running: pods that are scraped, draining ones included.",
+            "Desired: decided on. Current: meant to stay until then. Running: pods that are scraped, draining ones included. "
+            "Cordoned: ready, and get no new streams.",
             (of("desired_pods"), f"desired {EACH}"),
             (of("current_pods"), f"current {EACH}"),
+            (of("cordoned_pods"), f"cordoned {EACH}"),
             (f"count by (namespace, broadcaster) (ssecast_streams{{{OF}}})", f"running {EACH}"),
             width=12,
         ),

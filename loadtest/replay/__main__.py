@@ -1,27 +1,19 @@
 """`python -m loadtest.replay`: the command line, and what one sees while it runs."""
 
-import asyncio
 import json
 import shutil
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import nats.errors
 import typer
 
-from loadtest.bench import toolchain
-from loadtest.bench.command import FAILED, INTERRUPTED, RESULTS, WRONG, Voice, to_the_end
-from loadtest.bench.machine import record
-from loadtest.fleet.kubectl import Kubectl, kubernetes_version, need_cluster
+from loadtest.bench.command import FAILED, RESULTS, WRONG, Voice
+from loadtest.fleet.command import STREAMS_MOST, NatsImage, OperatorImage, PodImage, Rate, Results, machine, on_cluster
 from loadtest.fleet.objects import Images, Policy
-from loadtest.fleet.stage import Stage, staged
 from loadtest.replay.comparison import BodyError
 from loadtest.replay.report import write
 from loadtest.replay.session import replay
-
-STREAMS_MOST = 12_000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 voice = Voice("replay")
@@ -30,11 +22,11 @@ voice = Voice("replay")
 @app.command()
 def main(
     streams: Annotated[int, typer.Option(min=300, max=STREAMS_MOST, help="Clients at the height.")] = 3200,
-    rate: Annotated[float, typer.Option(min=1, max=1000, help="Events per second.")] = 10.0,
-    image: Annotated[str, typer.Option(help="Of the pods.")] = Images.service,
-    operator_image: Annotated[str, typer.Option(help="Of the operator.")] = Images.operator,
-    nats_image: Annotated[str, typer.Option(help="Of nats-server.")] = Images.nats,
-    results: Annotated[Path, typer.Option(help="Where the folder of results is put.")] = RESULTS,
+    rate: Rate = 10.0,
+    image: PodImage = Images.service,
+    operator_image: OperatorImage = Images.operator,
+    nats_image: NatsImage = Images.nats,
+    results: Results = RESULTS,
     draw: Annotated[
         Path | None, typer.Option(help="A folder with a results.json: make its page and picture anew, and no more.")
     ] = None,
@@ -46,27 +38,13 @@ def main(
     if draw:
         _write(draw, _read(draw / "results.json"))
         return
-    try:
-        need_cluster()
-        toolchain.build()
-        Kubectl("default").node()
-    except RuntimeError as problem:
-        voice.fail(str(problem), WRONG)
-    work = Path(tempfile.mkdtemp(prefix="ssecast-replay-"))
-    stage = Stage(work, Images(image, operator_image, nats_image), _policy(streams), rate)
-    try:
-        body = to_the_end(_run(stage, streams))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        voice.fail(INTERRUPTED, FAILED)
-    except (RuntimeError, OSError, TimeoutError, nats.errors.Error) as problem:
-        voice.fail(f"{str(problem) or type(problem).__name__}\nrecords are in {work}", FAILED)
+    policy, images = _policy(streams), Images(image, operator_image, nats_image)
+    body, work = on_cluster(voice, images, policy, rate, lambda stage: replay(stage, streams, voice.say))
     folder = results / f"{datetime.now(UTC):%Y-%m-%d}-replay"
-    _write(folder, body | {"machine": record() | {"kubernetes": kubernetes_version()}})
+    _write(folder, body | {"machine": machine()})
     peak = max(body["forced"], default=0)
-    if body["gave_up"] or peak > stage.policy.budget:
-        voice.fail(
-            f"{body['gave_up']:,} gave up; {peak:,} reconnects in a second, budget {stage.policy.budget:,}", FAILED
-        )
+    if body["gave_up"] or peak > policy.budget:
+        voice.fail(f"{body['gave_up']:,} gave up; {peak:,} reconnects in a second, budget {policy.budget:,}", FAILED)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -77,11 +55,6 @@ def _policy(streams: int) -> Policy:
     return Policy(
         budget=max(50, streams // 20), burst=burst, limit=round(target * 1.5), target_small=target, patience=30
     )
-
-
-async def _run(stage: Stage, streams: int) -> dict[str, Any]:
-    async with staged(stage):
-        return await replay(stage, streams, voice.say)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -87,6 +87,14 @@ def _finish(axes: Axes, name: str, side: Side) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, axis="x", alpha=0.25)
     axes.legend(loc="upper right", fontsize=8)
-    for mark, second in side.marks.items():
+    for index, (mark, second) in enumerate(side.marks.items()):
         axes.axvline(second, color="#90a4ae", linewidth=0.8)
-        axes.annotate(mark, (second, 0), fontsize=7, rotation=90, va="bottom", color="#546e7a")
+        axes.annotate(
+            mark,
+            (second, 0.02 + 0.35 * (index % 2)),  # two may be only seconds apart
+            xycoords=axes.get_xaxis_transform(),
+            fontsize=7,
+            rotation=90,
+            va="bottom",
+            color="#546e7a",
+        )

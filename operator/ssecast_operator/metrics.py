@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from ssecast_operator.actions import Action, Drain, Mark, SetReplicas, Shed
 from ssecast_operator.decision import Decision
+from ssecast_operator.fleet import Fleet
 from ssecast_operator.rebalance import Balance, Rebalancing
 from ssecast_operator.store import Key
 from ssecast_operator.victims import Plan
@@ -34,6 +35,7 @@ class Metrics:
         self._closings: dict[Key, list[Closing]] = {}
         self.desired = self._gauge("desired_pods", "Pods that were decided on.")
         self.current = self._gauge("current_pods", "Pods that were meant to stay until then.")
+        self.cordoned = self._gauge("cordoned_pods", "Pods that are ready and keep their streams, and get no new ones.")
         self.demand = self._gauge("demand_streams", "Streams that want a place, by where they are.", "where")
         self.target = self._gauge("target_streams", "Streams per pod that it was reckoned with.")
         self.capacity = self._gauge("capacity_streams", "Streams that one pod takes, on average of those that say.")
@@ -104,9 +106,10 @@ class Metrics:
         self._closings[key] = [*known, *_closings((*plan.actions, *rebalancing.actions), decision)]
         return sum(each.per_second for each in self._closings[key] if each.since <= decision.at)
 
-    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
-        """How the Deployment's rollout stands in this round."""
-        self.rolling_out.labels(*key).set(under_way)
+    def found(self, key: Key, fleet: Fleet, stuck: bool) -> None:
+        """How the fleet and the Deployment's rollout stand in this round, before anything is done about it."""
+        self.cordoned.labels(*key).set(sum(pod.cordoned and pod.ready for pod in fleet.present))
+        self.rolling_out.labels(*key).set(fleet.rollout)
         self.rollout_stuck.labels(*key).set(stuck)
 
     def acted(self, key: Key, action: Action) -> None:

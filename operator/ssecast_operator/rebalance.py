@@ -34,7 +34,7 @@ SETTLE_SECONDS = 20.0
 LEAST_SHARE = 100
 """A surplus of less than target / this is not worth a reconnect, however few streams there are."""
 
-NEARLY_FULL = 0.95
+MOST_OF_ITS_ROOM = 0.95
 """A pod that has used so much of what lies between its share and what it takes at most sheds, whatever the threshold says."""
 
 KEPT = 0.9
@@ -161,7 +161,7 @@ def levels_of(mean: float, capacity: int, scaling: Scaling) -> Levels:
     target = scaling.streams_per_pod.target
     share = max(mean, float(target))
     least = max(1.0, target / LEAST_SHARE)
-    far = max(least, min(scaling.rebalance.threshold * share, NEARLY_FULL * (capacity - share)))
+    far = max(least, min(scaling.rebalance.threshold * share, MOST_OF_ITS_ROOM * (capacity - share)))
     return Levels(share + far, share + far * KEPT)
 
 

@@ -56,7 +56,7 @@ class Observer(Protocol):
 
     def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None: ...
 
-    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None: ...
+    def found(self, key: Key, fleet: Fleet, stuck: bool) -> None: ...
 
     def acted(self, key: Key, action: Action) -> None: ...
 
@@ -144,7 +144,7 @@ class Reconciler:
         self._memory = decision.memory
         self._balance = moving.memory
         self._observer.decided(self.key, decision, steps, moving, budget.per_second)
-        self._observer.rolled(self.key, rollout, is_stuck(deployment))
+        self._observer.found(self.key, fleet, is_stuck(deployment))
         return Round(
             broadcaster,
             now,

@@ -31,6 +31,7 @@ from ssecast_operator.cluster import (
 )
 from ssecast_operator.crd import crd
 from ssecast_operator.decision import Decision
+from ssecast_operator.fleet import Fleet
 from ssecast_operator.lease import HoldersCluster, Lease
 from ssecast_operator.loads import Loads
 from ssecast_operator.metrics import Metrics
@@ -95,8 +96,8 @@ class Teller:
     def decided(self, key: Key, decision: Decision, plan: Plan, rebalancing: Rebalancing, budget: float) -> None:
         self.metrics.decided(key, decision, plan, rebalancing, budget)
 
-    def rolled(self, key: Key, under_way: bool, stuck: bool) -> None:
-        self.metrics.rolled(key, under_way, stuck)
+    def found(self, key: Key, fleet: Fleet, stuck: bool) -> None:
+        self.metrics.found(key, fleet, stuck)
 
     def acted(self, key: Key, action: Action) -> None:
         self.metrics.acted(key, action)

@@ -1,5 +1,7 @@
 """What Prometheus is told of the operator."""
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,7 +29,9 @@ def metrics() -> Metrics:
     steps = plan(shown, decision.replicas, budget(), 0, NOW)
     moving = rebalance(shown, spec.scaling, budget(), BalanceMemory(), NOW)
     metrics.decided(KEY, decision, steps, moving, 400.0)
-    metrics.rolled(KEY, True, False)
+    metrics.found(
+        KEY, replace(shown, rollout=True, pods=(replace(shown.pods[0], cordoned=True), *shown.pods[1:])), False
+    )
     metrics.acted(KEY, SetReplicas(2, 3))
     return metrics
 
@@ -52,7 +56,7 @@ def test_a_round_is_told_under_the_name_of_its_broadcaster(metrics: Metrics) -> 
     assert value("demand_streams", where="open") == 15_000
     assert value("limited", by="AtMaxReplicas") == 1
     assert value("phase", phase="Steady") == 1
-    assert (value("rolling_out"), value("rollout_stuck")) == (1, 0)
+    assert (value("rolling_out"), value("rollout_stuck"), value("cordoned_pods")) == (1, 0, 1)
     assert value("actions_total", action="ScaleUp") == 1
 
 
