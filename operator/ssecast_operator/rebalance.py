@@ -1,9 +1,9 @@
 """Streams move from pods that have many to pods that have few, as after a scale-up. Pure.
 
-A pod that has well more than the mean, and more than it should have, sheds some of it, and the clients come back anywhere,
-by chance also to where they were: so it is done in rounds, until no pod is far above. It waits until the fleet is calm:
-nobody drains, no rollout, every pod ready for a while, and every pod's load known. A pod that does not answer is not an empty
-one.
+A pod that has well more than the mean, and more than it should have, sheds some of it. Until it has, it is cordoned, so that
+the clients come back elsewhere; where it cannot be (`cordon`), by chance also to where they were: so it is done in rounds,
+until no pod is far above. It waits until the fleet is calm: nobody drains, no rollout, every pod ready for a while, and every
+pod's load known. A pod that does not answer is not an empty one.
 
 Every stream that is moved is a client that reconnects, and streams that reach their maximum age even out the fleet for
 nothing. So only that is moved which cannot wait: pods that have room are left alone, however uneven they are.
@@ -170,14 +170,36 @@ def donors_of(loads: Loads, scaling: Scaling, *, moving: bool) -> list[Donor]:
 
     moving: once begun, it goes on until each has what it may keep. Otherwise it would begin again with the next client.
     """
-    mean = sum(load.streams for _, load in loads) / max(1, len(loads))
+    mean = _mean(loads)
     least = max(1.0, scaling.streams_per_pod.target / LEAST_SHARE)
     donors = []
     for pod, load in loads:
-        begin, keep = levels_of(mean, min(load.capacity, scaling.streams_per_pod.limit), scaling)
+        begin, keep = _levels(load, mean, scaling)
         if load.streams > (keep + least if moving else begin):
             donors.append(Donor(pod, floor(load.streams - keep)))
     return donors
+
+
+def giving(fleet: Fleet, scaling: Scaling, found: Rebalancing, now: float) -> frozenset[str]:
+    """Names of the pods that give streams away in the round that is under way, until it has settled: the last ones of them
+    would come back otherwise."""
+    if found.state is not Balance.MOVING:
+        return frozenset()
+    loads = _loads(fleet, now)
+    mean = _mean(loads)
+    return frozenset(pod.name for pod, load in loads if load.streams >= _levels(load, mean, scaling).keep)
+
+
+def _loads(fleet: Fleet, now: float) -> Loads:
+    return [(pod, load) for pod in fleet.pods if (load := pod.sample.fresh(now)) is not None]
+
+
+def _mean(loads: Loads) -> float:
+    return sum(load.streams for _, load in loads) / max(1, len(loads))
+
+
+def _levels(load: Load, mean: float, scaling: Scaling) -> Levels:
+    return levels_of(mean, min(load.capacity, scaling.streams_per_pod.limit), scaling)
 
 
 def _stop(fleet: Fleet, memory: BalanceMemory, obstacle: str, now: float) -> Rebalancing:
@@ -190,7 +212,7 @@ def _stop(fleet: Fleet, memory: BalanceMemory, obstacle: str, now: float) -> Reb
 
 def _judge(fleet: Fleet, scaling: Scaling, budget: Budget, memory: BalanceMemory, now: float) -> Rebalancing:
     """Hysteresis: it begins with a pod above the threshold, for a while, and ends when none is above half of it."""
-    loads = [(pod, load) for pod in fleet.pods if (load := pod.sample.fresh(now)) is not None]
+    loads = _loads(fleet, now)
     donors = donors_of(loads, scaling, moving=memory.moving)
     sheds = share_out(donors, loads, scaling.streams_per_pod.limit, budget)
     if not sheds:

@@ -15,7 +15,7 @@ from ssecast_operator.decision import Decision
 from ssecast_operator.demand import target_of
 from ssecast_operator.fleet import Fleet
 from ssecast_operator.memory import Memory
-from ssecast_operator.rebalance import BalanceMemory, Rebalancing, rebalance
+from ssecast_operator.rebalance import BalanceMemory, Rebalancing, giving, rebalance
 from ssecast_operator.spec import Spec
 from ssecast_operator.victims import Phase, Plan, plan
 
@@ -32,10 +32,10 @@ class Verdict(NamedTuple):
     def actions(self) -> tuple[Action, ...]:
         """In the order in which they are carried out.
 
-        A shed is called off before its pod is told to drain: a pod that drains takes no order to shed. And who is to be removed
-        is the plan's to say, so that comes last.
+        A pod is cordoned before it sheds, so that nobody comes back to it. A shed is called off before its pod is told to drain:
+        a pod that drains takes no order to shed. And who is to be removed is the plan's to say, so that comes last.
         """
-        return (*self.rebalancing.actions, *self.cordons, *self.plan.actions)
+        return (*self.cordons, *self.rebalancing.actions, *self.plan.actions)
 
 
 def verdict_on(
@@ -49,7 +49,8 @@ def verdict_on(
     blind = census.fresh * 2 < census.pods
     steps = plan(fleet, decision.replicas, budget, unknown, now, blind=blind)
     moving = rebalance(fleet, spec.scaling, budget, balance, now, busy=_busy(pause, steps))
-    doors = cordons(fleet, spec.scaling, budget, spec.stream.max_age_seconds, unknown, now)
+    donors = giving(fleet, spec.scaling, moving, now)
+    doors = cordons(fleet, spec.scaling, budget, spec.stream.max_age_seconds, unknown, now, donors)
     return Verdict(decision, steps, moving, doors)
 
 

@@ -1,5 +1,7 @@
 """cordon.py: who takes new streams."""
 
+from collections.abc import Collection
+
 import pytest
 
 from ssecast_operator.actions import Cordon, Uncordon
@@ -13,8 +15,8 @@ BUDGET = budget(per_second=500, patience=600)
 SCALING = spec_of({"streamsPerPod": {"target": 6000, "limit": 10_000}}).scaling
 
 
-def found(shown: Fleet, max_age: float = 0.0) -> tuple[Cordon | Uncordon, ...]:
-    return cordons(shown, SCALING, BUDGET, max_age, 6000, NOW)
+def found(shown: Fleet, max_age: float = 0.0, giving: Collection[str] = ()) -> tuple[Cordon | Uncordon, ...]:
+    return cordons(shown, SCALING, BUDGET, max_age, 6000, NOW, giving)
 
 
 def rollout(old: tuple[Pod, ...], new: tuple[Pod, ...]) -> Fleet:
@@ -80,6 +82,32 @@ def test_when_there_is_no_room_anywhere_everybody_takes_streams() -> None:
     """A pod that is full says so to whoever comes; who finds no pod at all is told nothing."""
     shown = rollout((pod("a", 9000, cordoned=True), pod("b", 9000)), (newer("new-1", 9000, cordoned=True),))
     assert found(shown) == (Uncordon("a"), Uncordon("new-1"))
+
+
+def test_a_pod_that_is_full_is_left_alone_also_where_the_others_could_not_take_all_that_may_come() -> None:
+    """It would take nothing off them: who is sent to it is refused."""
+    assert found(fleet(10_000, 10_000, 4600)) == (Cordon("pod-0"), Cordon("pod-1"))
+    assert found(fleet(9900, 9900, 7000)) == (Cordon("pod-0"), Cordon("pod-1")), "3,000 before one refuses, and not 300"
+    assert found(fleet(8600, 8600, 8400)) == (), "4,200 before one refuses, and not 1,600"
+
+
+@pytest.mark.parametrize(("streams", "actions"), [(9600, ()), (9400, (Uncordon("b"),))])
+def test_it_takes_some_again_when_much_is_free(streams: int, actions: tuple[Uncordon, ...]) -> None:
+    """And not with every stream that ends."""
+    assert found(Fleet(2, (pod("a", 9400), pod("b", streams, cordoned=True)))) == actions
+
+
+def test_a_fleet_that_is_full_up_to_a_few_streams_does_not_change_with_each_of_them() -> None:
+    assert found(fleet(10_000, 9990, 9995)) == ()
+    assert found(Fleet(2, (pod("a", 9990), pod("b", 0, capacity=0)))) == (), "a pod that takes none has not much left"
+
+
+def test_a_pod_that_gives_streams_away_gets_none_of_them_back() -> None:
+    assert found(fleet(7000, 3000, 3000), giving={"pod-0"}) == (Cordon("pod-0"),)
+
+
+def test_it_takes_streams_where_the_others_cannot() -> None:
+    assert found(fleet(7000, 8400), giving={"pod-0"}) == ()
 
 
 def test_after_a_rollout_that_was_taken_back_the_others_are_the_new_ones() -> None:

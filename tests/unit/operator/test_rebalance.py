@@ -16,6 +16,7 @@ from ssecast_operator.rebalance import (
     BalanceMemory,
     Levels,
     Rebalancing,
+    giving,
     levels_of,
     rebalance,
     restored_balance,
@@ -183,6 +184,18 @@ def test_no_more_is_shed_than_the_others_can_take() -> None:
 
 def test_a_small_round_still_takes_a_second() -> None:
     assert rebalanced(fleet(200, 0)).actions == (Shed("pod-0", "uid-pod-0", 82, 1.0),)
+
+
+def test_who_gives_streams_away_is_known_until_the_round_has_settled() -> None:
+    scaling = spec_of({"streamsPerPod": SMALL, "rebalance": {"threshold": 0.2}}).scaling
+    shown = fleet(6000, 0)
+    begun = rebalanced(shown)
+    assert giving(shown, scaling, begun, NOW) == {"pod-0"}
+    assert giving(shown, scaling, rebalanced(shown, begun.memory), NOW) == {"pod-0"}
+    given = fleet(3540, 2460)
+    assert giving(given, scaling, rebalanced(given, begun.memory), NOW) == {"pod-0"}, "the last are on their way"
+    assert giving(given, scaling, rebalanced(given, MOVING), NOW) == frozenset()
+    assert giving(shown, scaling, rebalanced(shown, busy="a pause"), NOW) == frozenset()
 
 
 def test_a_round_survives_the_operator() -> None:
