@@ -39,25 +39,16 @@ ROOM_AGAIN = 0.05
 
 
 class Space(NamedTuple):
-    """What a pod takes and has, in streams."""
+    """What a pod has and could still take, in streams."""
 
     pod: Pod
-    takes: float
     streams: float
-
-    @property
-    def room(self) -> float:
-        """For new ones, until it is nearly full. A pod that is cordoned needs some more to be opened."""
-        return nearly_full(self.takes) - (ROOM_AGAIN * self.takes if self.pod.cordoned else 0.0) - self.streams
-
-    @property
-    def free(self) -> float:
-        """Until it refuses."""
-        return max(0.0, self.takes - self.streams)
-
-    @property
-    def has_much(self) -> bool:
-        return self.free >= max(1.0, ROOM_AGAIN * self.takes)
+    room: float
+    """Until it is nearly full. A pod that is cordoned needs some more to be opened."""
+    free: float
+    """Until it refuses."""
+    has_much: bool
+    """So much free that it is worth to be opened."""
 
 
 def cordons(
@@ -101,7 +92,11 @@ def coming(streams: float, most: float, budget: Budget, max_age: float) -> float
 def _space(pod: Pod, scaling: Scaling, unknown: int, now: float) -> Space:
     limit = scaling.streams_per_pod.limit
     takes = min(limit, pod.sample.load.capacity) if pod.sample.load else limit
-    return Space(pod, takes, streams_of(pod, unknown, now))
+    streams, again = streams_of(pod, unknown, now), ROOM_AGAIN * takes
+    free = max(0.0, takes - streams)
+    return Space(
+        pod, streams, nearly_full(takes) - (again if pod.cordoned else 0.0) - streams, free, free >= max(1.0, again)
+    )
 
 
 def _open(

@@ -21,7 +21,7 @@ from typing import Any
 from ssecast_operator.children import BROADCASTER
 from ssecast_operator.cluster import DEPLOYMENTS, KINDS, MANAGER, PODS, SECRETS, Body, Conflict, Kind, NotFound
 from ssecast_operator.configuration import TOKEN_KEY
-from ssecast_operator.fleet import DELETION_COST, TEMPLATE_HASH
+from ssecast_operator.fleet import DELETION_COST, SERVING, TEMPLATE_HASH, YES
 from ssecast_operator.instants import rfc3339
 from tests.harness import Pod, free_port
 
@@ -163,8 +163,17 @@ class Kubelet:
 
     @property
     def serving(self) -> list[Container]:
-        """Those that a Service would send new clients to."""
-        return [each for each in self.containers if each.ready_since is not None and not each.terminating]
+        """Those that the Service would send new clients to: ready, and not cordoned."""
+        named = {
+            body["metadata"]["name"]
+            for body in self.shelf.of_kind(PODS)
+            if body["metadata"].get("labels", {}).get(SERVING) == YES
+        }
+        return [
+            each
+            for each in self.containers
+            if each.name in named and each.ready_since is not None and not each.terminating
+        ]
 
     async def _keep(self, deployment: Body) -> None:
         await self._look(deployment)
