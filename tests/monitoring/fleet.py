@@ -179,7 +179,7 @@ async def fleets(folder: Path, streams: int = 40, **scaling: Any) -> AsyncIterat
         stack.enter_context(patch.object(loads, "ADMIN_PORT", fleet.kubelet.admin_port))
         fleet.order(
             nats={"url": server.url, "stream": {"storage": "memory", "maxBytes": "64Mi"}},
-            drain={"windowSeconds": 5, "delaySeconds": 0, "patienceSeconds": 0},
+            drain={"windowSeconds": 5, "delaySeconds": 0, "patienceSeconds": 10},
             stream={"retryMilliseconds": 500},
             scaling=SCALING | scaling,
         )
