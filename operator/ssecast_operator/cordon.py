@@ -25,8 +25,6 @@ from ssecast_operator.demand import streams_of
 from ssecast_operator.fleet import Fleet, Pod
 from ssecast_operator.scaling import Scaling
 
-NOBODY: frozenset[str] = frozenset()
-
 HORIZON_SECONDS = 15.0
 """From one look until the next one has had its effect: a round, a write, and until every proxy has heard."""
 
@@ -58,7 +56,7 @@ def cordons(
     max_age: float,
     unknown: int,
     now: float,
-    giving: Collection[str] = NOBODY,
+    giving: Collection[str] = (),
 ) -> tuple[Cordon | Uncordon, ...]:
     """What has to change so that the right pods take new streams.
 
